@@ -1,4 +1,5 @@
 "Everything about the distribution is read from settings.ini, which nbdev reads too."
+import re
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,11 +9,16 @@ config = ConfigParser()
 config.read("settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
 
+# A package index shows the README away from the files that it links to.
+readme = Path("README.md").read_text(encoding="utf-8")
+for view, link in (("raw", r"(!\[[^]]*\]\()"), ("blob", r"(\]\()")):
+    readme = re.sub(link + r"(?![a-z]+:|#)", rf"\1{settings['git_url']}/{view}/{settings['branch']}/", readme)
+
 setup(
     name=settings["lib_name"],
     version=settings["version"],
     description=settings["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     author=settings["author"],
     url=settings["git_url"],

@@ -1,0 +1,225 @@
+"""Run the notebooks anew, and compare what they print with the outputs saved in them, or save the new ones.
+
+    python .ci/outputs.py --check               # every notebook; fails when a saved output is no longer true
+    python .ci/outputs.py --update nbs/index.ipynb
+
+Cells marked `#| eval: false`, or with a flag that settings.ini keeps from the tests, are not run and keep their
+outputs. References (`show_doc`) are written when the site is built, so none is saved.
+"""
+
+import argparse
+import base64
+import difflib
+import io
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbdev.clean import nbdev_clean
+from nbdev.config import get_config
+from nbdev.doclinks import nbglob
+from PIL import Image
+
+# From the first cell that draws from a posterior on, numbers may differ a little between processors.
+SAMPLES = re.compile(r"\b(run_nuts|ensemble|main)\(|\.fit\(|^!", re.M)
+SAMPLED_RTOL, EXACT_RTOL = 0.25, 1e-3
+SAMPLED_SHADE, EXACT_SHADE = 0.06, 0.02  # mean difference of two pictures, of 1
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?")
+PASSING = re.compile(r"0x[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+RICHEST_FIRST = ("image/png", "text/html", "text/markdown", "text/latex", "text/plain")
+
+
+def directives(source):
+    "The `#|` lines at the top of a cell, as {name: argument}."
+    lines = re.match(r"(?:\s*#\s*\|.*\n?)*", source)[0].splitlines()
+    pairs = (re.sub(r"^\s*#\s*\|", "", line).replace(":", " ").split(maxsplit=1) for line in lines)
+    return {pair[0]: pair[1].strip() if len(pair) > 1 else "" for pair in pairs if pair}
+
+
+def is_reference(cell):
+    return cell.cell_type == "code" and re.search(r"^show_doc\(", cell.source, re.M) is not None
+
+
+def is_skipped(cell):
+    "Whether a code cell is left alone, as `nbdev_test` leaves it."
+    marks = directives(cell.source)
+    flags = get_config().tst_flags.split()
+    return (
+        marks.get("eval", "").lower() == "false"
+        or any(flag in marks for flag in flags)
+        or "nbdev_export(" in cell.source
+        or is_reference(cell)
+    )
+
+
+class Client(NotebookClient):
+    "Runs a notebook but for the cells that are skipped."
+
+    async def async_execute_cell(self, cell, cell_index, **options):
+        if cell.cell_type == "code" and is_skipped(cell):
+            return cell
+        return await super().async_execute_cell(cell, cell_index, **options)
+
+
+def run(path):
+    "A notebook as it is after running it in a fresh kernel, in its own folder."
+    notebook = nbformat.read(path, as_version=4)
+    if any(cell.cell_type == "raw" and "skip_exec: true" in cell.source for cell in notebook.cells):
+        return notebook
+    resources = {"metadata": {"path": str(Path(path).parent)}}
+    Client(
+        notebook,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources=resources,
+        extra_arguments=["--log-level=ERROR"],
+    ).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            kept = [] if is_reference(cell) else cell.outputs
+            cell.outputs = [output for output in kept if output.get("name") != "stderr"]
+    return notebook
+
+
+def shown(outputs):
+    "What a reader sees of a cell's outputs: [(kind, content)], the richest form of each, printed text joined."
+    result = []
+    for output in outputs:
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                continue
+            if result and result[-1][0] == "printed":
+                result[-1] = ("printed", result[-1][1] + output.text)
+            else:
+                result.append(("printed", output.text))
+        elif output.output_type == "error":
+            result.append(("error", f"{output.ename}: {output.evalue}"))
+        else:
+            kind = next((kind for kind in RICHEST_FIRST if kind in output.data), None)
+            if kind:
+                result.append((kind, output.data[kind]))
+    return result
+
+
+def skeleton(text):
+    "A text without its numbers, without what differs in every run, and without alignment."
+    text = NUMBER.sub("#", PASSING.sub("@", text))
+    return [re.sub(r"\s+", " ", re.sub(r"[-=]{3,}", "---", line)).strip() for line in text.splitlines()]
+
+
+def last_digit(number):
+    "What one unit of a printed number's last digit is worth."
+    mantissa, _, exponent = number.lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return 10.0 ** (int(exponent or 0) - decimals)
+
+
+def numbers_agree(saved, fresh, rtol):
+    a, b = (float(number.replace(",", "")) for number in (saved, fresh))
+    unit = max(last_digit(saved.replace(",", "")), last_digit(fresh.replace(",", "")))
+    if rtol == EXACT_RTOL and "." not in saved + fresh:
+        unit = 0  # a count that no sampler touched is exact
+    return abs(a - b) <= max(rtol * max(abs(a), abs(b)), 1.001 * unit)
+
+
+def text_difference(saved, fresh, rtol):
+    "How two texts differ beyond the tolerance, or None."
+    if skeleton(saved) != skeleton(fresh):
+        lines = difflib.unified_diff(saved.splitlines(), fresh.splitlines(), "saved", "fresh", lineterm="", n=0)
+        return "\n".join(list(lines)[2:14])
+    numbers = [NUMBER.findall(PASSING.sub("@", text)) for text in (saved, fresh)]
+    apart = [f"{a} is now {b}" for a, b in zip(*numbers) if not numbers_agree(a, b, rtol)]
+    return "numbers: " + ", ".join(apart[:8]) if apart else None
+
+
+def picture_difference(saved, fresh, shade):
+    "How two pictures, base64-encoded, differ beyond the tolerance, or None."
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for data in (saved, fresh)]
+    (w, h), (w2, h2) = (picture.size for picture in pictures)
+    if abs(w - w2) > 0.05 * w or abs(h - h2) > 0.05 * h:
+        return f"the picture was {w}×{h} and is now {w2}×{h2}"
+    thumbnails = [np.asarray(flat(picture).resize((48, 48)), float) / 255 for picture in pictures]
+    distance = np.abs(thumbnails[0] - thumbnails[1]).mean()
+    return f"the pictures differ by {distance:.3f}" if distance > shade else None
+
+
+def flat(picture):
+    "A picture on white, without transparency."
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def difference(saved, fresh, sampled=False):
+    "How the outputs of a cell differ beyond the tolerance, or None where they agree."
+    saved, fresh = shown(saved), shown(fresh)
+    if [kind for kind, _ in saved] != [kind for kind, _ in fresh]:
+        kinds = [", ".join(kind for kind, _ in side) or "nothing" for side in (saved, fresh)]
+        return f"showed {kinds[0]} and now shows {kinds[1]}"
+    for (kind, old), (_, new) in zip(saved, fresh):
+        if kind == "image/png":
+            found = picture_difference(old, new, SAMPLED_SHADE if sampled else EXACT_SHADE)
+        else:
+            found = text_difference(old, new, SAMPLED_RTOL if sampled else EXACT_RTOL)
+        if found:
+            return found
+    return None
+
+
+def differences(path, fresh):
+    "Where a notebook's saved outputs are no longer true: [(cell id, how)]."
+    found, sampled = [], False
+    for old, new in zip(nbformat.read(path, as_version=4).cells, fresh.cells):
+        if old.cell_type != "code":
+            continue
+        sampled = sampled or SAMPLES.search(old.source) is not None
+        how = difference(old.outputs, new.outputs, sampled)
+        if how:
+            found.append((old.id, how))
+    return found
+
+
+def check(path):
+    "Messages about the saved outputs of a notebook that are no longer true."
+    try:
+        found = differences(path, run(path))
+    except CellExecutionError as error:
+        return [f"{path} does not run:\n{str(error)[-3000:]}"]
+    return [f"{path} cell {cell}:\n{how}" for cell, how in found]
+
+
+def update(path):
+    "Save the fresh outputs of a notebook, as clean as `nbdev_clean` leaves them."
+    try:
+        notebook = run(path)
+    except CellExecutionError as error:
+        return [f"{path} does not run:\n{str(error)[-3000:]}"]
+    nbformat.write(notebook, path)
+    nbdev_clean(str(path))
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--check", action="store_const", dest="task", const=check)
+    task.add_argument("--update", action="store_const", dest="task", const=update)
+    parser.add_argument("notebooks", nargs="*", help="by default every notebook")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks run at a time")
+    options = parser.parse_args()
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    paths = options.notebooks or sorted(str(path) for path in nbglob())
+    with ThreadPoolExecutor(options.jobs) as pool:
+        problems = [problem for found in pool.map(options.task, paths) for problem in found]
+    print(*problems, f"{len(paths)} notebooks run, {len(problems)} problems", sep="\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""The tests run on the installed package, and refuse one that differs from this checkout."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / ".ci"))
+
+
+def pytest_configure():
+    spec = importlib.util.find_spec("precision")
+    if spec is None or spec.origin is None:
+        pytest.exit("Precision is not installed: pip install -e '.[dev]'", returncode=3)
+    installed = Path(spec.origin).parent
+    source = {file.name: file.read_bytes() for file in (ROOT / "precision").glob("*.py")}
+    if source != {file.name: file.read_bytes() for file in installed.glob("*.py")}:
+        pytest.exit(f"{installed} differs from {ROOT / 'precision'}: install it again, best with -e", returncode=3)

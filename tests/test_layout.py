@@ -1,0 +1,131 @@
+"""The house rules: the order of the floors, what may be imported where, and what every notebook starts with."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS = ROOT / "nbs"
+NUMBERED = sorted(NBS.glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+FLOOR = {path.stem[3:]: int(path.stem[:2]) for path in NUMBERED}
+TOP_LEVEL = {
+    *("nbs", "precision", "tests", "_quarto.yml", "settings.ini", "setup.py"),
+    *("README.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", ".gitignore", ".ci"),
+}
+DEVELOPMENT_ONLY = {"nbdev", "fastcore", "execnb", "IPython", "pytest", "hypothesis", "nbclient", "nbformat"}
+HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "arviz", "xarray", "matplotlib"}
+
+
+def name_of(path):
+    return path.relative_to(NBS).as_posix() if NBS in path.parents else path.name
+
+
+def cells(path):
+    "The cells of a notebook as (type, source)."
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text())["cells"]]
+
+
+def python_cells(path):
+    "The code cells that Python runs, without shell and magic lines."
+    code = [source for kind, source in cells(path) if kind == "code" and "eval: false" not in source]
+    return [re.sub(r"^\s*[!%].*$", "", source, flags=re.M) for source in code]
+
+
+def imported_modules(code):
+    "The full names of the modules that a piece of code imports from, at any depth."
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, ["precision" if node.level else "", node.module]))
+            if module == "precision":
+                yield from (f"precision.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def floors_above(code, floor):
+    "The imports of a piece of code that do not come from a lower floor than its own."
+    for module in imported_modules(code):
+        package, _, name = module.partition(".")
+        if package == "precision" and FLOOR.get(name.split(".")[0], 99) >= floor:
+            yield module
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_notebook_imports_only_from_smaller_numbers(path):
+    floor, own = FLOOR[path.stem[3:]], f"precision.{path.stem[3:]}"
+    notebook = {module for code in python_cells(path) for module in floors_above(code, floor)} - {own}
+    exported = set(floors_above((ROOT / "precision" / f"{path.stem[3:]}.py").read_text(), floor))
+    assert not notebook | exported, "import from a lower-numbered module by its name"
+
+
+def test_the_import_rule_sees_every_form_of_import():
+    top = len(FLOOR) - 1
+    module = NUMBERED[-1].stem[3:]
+    for code in (
+        f"from precision.{module} import x",
+        f"from .{module} import x",
+        f"from . import {module}",
+        f"def f():\n    import precision.{module}",
+        "from precision import anything",
+    ):
+        assert list(floors_above(code, top)), code
+    assert not list(floors_above(f"from .{NUMBERED[0].stem[3:]} import x", 1))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "precision").glob("*.py")), ids=name_of)
+def test_package_imports_no_development_package(path):
+    assert not {module.split(".")[0] for module in imported_modules(path.read_text())} & DEVELOPMENT_ONLY
+
+
+@pytest.mark.parametrize("module", ["precision", "precision.hierarchy"])
+def test_light_import(module):
+    program = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_first_cell_is_title_and_summary(path):
+    kind, source = cells(path)[0]
+    # nbdev takes this cell as the page's front matter and drops whatever else it holds
+    assert kind == "markdown" and re.fullmatch(r"# \S.*\n+> \S.*\s*", source), "want `# Title`, then `> one line`"
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_no_cell_mixes_imports_with_other_code(path):
+    # nbdev runs every cell with an import when it builds the site, and with it whatever else stands there
+    for source in python_cells(path):
+        if re.search(r"^#\s*\|\s*export", source, re.M) or "nbdev_export(" in source:
+            continue
+        nodes = list(ast.walk(ast.parse(source)))
+        has_import = any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes)
+        assert not (has_import and any(isinstance(node, (ast.Expr, ast.Assign)) for node in nodes)), source
+
+
+def test_sidebar_lists_every_notebook_in_order():
+    text = (ROOT / "_quarto.yml").read_text()
+    listed = re.findall(r"^\s+(?:- )?(?:href: )?(\S+\.ipynb)$", text, re.M)
+    assert sorted(listed) == sorted(name_of(path) for path in NOTEBOOKS)
+    assert [name for name in listed if name[0].isdigit()] == [path.name for path in NUMBERED]
+    assert (NBS / "_quarto.yml").is_symlink() and yaml.safe_load(text)["website"]["title"]
+
+
+def test_top_level_holds_only_what_belongs_there():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if files.returncode:
+        pytest.skip("not a git checkout")
+    assert {file.split("/")[0] for file in files.stdout.split("\n") if file} <= TOP_LEVEL
+
+
+def test_readme_follows_from_the_home_page():
+    result = subprocess.run([sys.executable, ".ci/readme.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
