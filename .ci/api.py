@@ -117,18 +117,23 @@ def find_symbol(name):
     return None
 
 
+def source_link(symbol, full_name):
+    "The address of a symbol's line in the repository."
+    _, line = inspect.getsourcelines(symbol.fget if isinstance(symbol, property) else symbol)
+    return NbdevLookup().code(full_name).partition("#")[0] + f"#L{line}"
+
+
 def reference(name, shown=()):
     "The Markdown reference of an exported symbol, or None; `shown` are names with a reference of their own."
     found = find_symbol(name)
     if found is None:
         return None
     symbol, full_name = found
-    lookup = NbdevLookup()
     prefix = "class " if inspect.isclass(symbol) else ""
     lines = [
         "---",
         "",
-        f'[source]({lookup.code(full_name)}){{.source-link}}',
+        f"[source]({source_link(symbol, full_name)}){{.source-link}}",
         "",
         f"### {name}",
         "",
@@ -141,4 +146,4 @@ def reference(name, shown=()):
         *parameter_table(symbol),
         *(method_table(symbol, name, shown) if inspect.isclass(symbol) else []),
     ]
-    return lookup.linkify("\n".join(lines))
+    return NbdevLookup().linkify("\n".join(lines))
