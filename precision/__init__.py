@@ -1,0 +1,21 @@
+"""Precision: Bayesian marketing mix modelling of channels, platforms and tacticals."""
+__version__ = "0.1.0"
+
+from importlib import import_module
+
+_HOME = {
+    "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",
+    "Priors": "posterior", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name):
+    # Loaded on first use: TensorFlow and ArviZ take seconds, a hierarchy takes none.
+    if name not in _HOME:
+        raise AttributeError(f"module 'precision' has no attribute {name!r}")
+    return getattr(import_module(f"precision.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
