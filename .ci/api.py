@@ -5,6 +5,7 @@ import inspect
 import re
 
 from fastcore.docments import docments
+from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 
 LINE = 88
@@ -34,14 +35,20 @@ def parameter_text(parameter):
 
 
 def parameters(symbol):
-    "The parameters that a caller gives."
-    return [p for p in inspect.signature(symbol).parameters.values() if p.name not in ("self", "cls")]
+    "The parameters that a caller gives; none are known of an exception that takes what its parent takes."
+    try:
+        signature = inspect.signature(symbol)
+    except ValueError:
+        return []
+    return [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
 
 
 def signature_text(symbol, name):
     "The signature on one line where it fits, else with one parameter a line."
     if isinstance(symbol, property):
         return f"{name}: {type_name(symbol.fget.__annotations__.get('return', inspect.Parameter.empty)) or 'property'}"
+    if inspect.isclass(symbol) and issubclass(symbol, BaseException):
+        return f"{name}({symbol.__base__.__name__})"
     parts, keyword_only, positional_only = [], False, False
     for parameter in parameters(symbol):
         if positional_only and parameter.kind != parameter.POSITIONAL_ONLY:
@@ -68,59 +75,89 @@ def code(text):
     return f"`{text}`" if text else ""
 
 
+def table(header, rows):
+    "A Markdown table without the columns that are empty throughout."
+    filled = [n for n in range(len(header)) if any(cells[n] for cells in rows)]
+    pick = [[cells[n] for n in filled] for cells in [header, *rows]]
+    return [row(*pick[0]), "|" + "---|" * len(filled), *(row(*cells) for cells in pick[1:]), ""]
+
+
 def parameter_table(symbol):
     "The commented parameters of a symbol as a table, or nothing where no parameter has a comment."
-    if isinstance(symbol, property):
+    comments = {} if isinstance(symbol, property) else docments(symbol)
+    if not any(comments.values()):
         return []
-    comments = docments(symbol)
-    known = parameters(symbol)
-    if not any(comments.get(name) for name in [p.name for p in known] + ["return"]):
-        return []
-    lines = [row("Parameter", "Type", "Default", "Meaning"), "|---|---|---|---|"]
-    for parameter in known:
+    rows = []
+    for parameter in parameters(symbol):
         default = "" if parameter.default is parameter.empty else code(default_value(parameter.default))
         kind = code(type_name(parameter.annotation))
-        lines.append(row(code(parameter.name), kind, default, comments.get(parameter.name) or ""))
+        rows.append((code(parameter.name), kind, default, comments.get(parameter.name) or ""))
     if not inspect.isclass(symbol) and comments.get("return"):
         result = code(type_name(inspect.signature(symbol).return_annotation))
-        lines.append(row("*returns*", result, "", comments["return"]))
-    return [*lines, ""]
+        rows.append(("*returns*", result, "", comments["return"]))
+    return table(("Parameter", "Type", "Default", "Meaning"), rows)
+
+
+def plain(method):
+    "The function behind a class or static method."
+    return method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
+
+
+def public_methods(owner):
+    "The documented public methods and properties of a class, with those of its bases in the package."
+    bases = [base for base in owner.__mro__ if base.__module__.partition(".")[0] == get_config().lib_path.name]
+    methods = {name: plain(method) for base in reversed(bases) for name, method in vars(base).items()}
+    for name, method in methods.items():
+        if not name.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)) and method.__doc__:
+            yield name, method
 
 
 def method_table(owner, name, shown):
-    "The public methods and properties of a class that have no heading of their own, with anchors to link to."
-    lines = []
-    for method_name, method in vars(owner).items():
-        method = method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
+    "The methods of a class that have no heading of their own, with anchors to link to."
+    rows = []
+    for method_name, method in public_methods(owner):
         full_name = f"{name}.{method_name}"
-        is_method = inspect.isfunction(method) or isinstance(method, property)
-        if method_name.startswith("_") or full_name in shown or not (is_method and method.__doc__):
-            continue
-        summary = inspect.getdoc(method).split("\n\n")[0]
-        short = method_name
-        if not isinstance(method, property):
-            short += "(" + ", ".join(p.name for p in parameters(method)) + ")"
-        lines.append(row(f"[{code(short)}]{{#{full_name.lower()}}}", summary))
-    return [row("Method", "What it gives"), "|---|---|", *lines, ""] if lines else []
+        if full_name not in shown:
+            short = method_name
+            if not isinstance(method, property):
+                short += "(" + ", ".join(p.name for p in parameters(method)) + ")"
+            summary = inspect.getdoc(method).split("\n\n")[0]
+            rows.append((f'<span id="{full_name.lower()}">{code(short)}</span>', summary))
+    return table(("Method", "What it gives"), rows) if rows else []
 
 
 def find_symbol(name):
-    "The object that a name on a page means, and its full name, or None for what the package does not export."
-    modules = [module for entry in NbdevLookup().entries.values() for module in entry["syms"].items()]
-    for module_name, symbols in modules:
-        if f"{module_name}.{name}" in symbols:
-            symbol = importlib.import_module(module_name)
+    "The object that a name on a page means, and its module, or None for what the package does not export."
+    package = NbdevLookup().entries.get(get_config().lib_path.name)
+    if package is None:
+        raise SystemExit("The package is not installed: pip install -e '.[dev]'")
+    first = name.partition(".")[0]
+    for module_name, symbols in package["syms"].items():
+        if f"{module_name}.{first}" in symbols:
+            module = symbol = importlib.import_module(module_name)
             for part in name.split("."):
                 symbol = inspect.getattr_static(symbol, part)
-            symbol = symbol.__func__ if isinstance(symbol, (classmethod, staticmethod)) else symbol
-            return symbol, f"{module_name}.{name}"
+            return plain(symbol), module
     return None
 
 
-def source_link(symbol, full_name):
+def public_name(name):
+    "A method's name by the public class that has it, where it is written in a private base."
+    owner, _, method = name.rpartition(".")
+    found = find_symbol(owner) if owner.startswith("_") else None
+    if found:
+        private, module = found
+        for heir in vars(module).values():
+            if inspect.isclass(heir) and issubclass(heir, private) and not heir.__name__.startswith("_"):
+                return f"{heir.__name__}.{method}"
+    return name
+
+
+def source_link(symbol, module):
     "The address of a symbol's line in the repository."
+    config = get_config()
     _, line = inspect.getsourcelines(symbol.fget if isinstance(symbol, property) else symbol)
-    return NbdevLookup().code(full_name).partition("#")[0] + f"#L{line}"
+    return f"{config.git_url}/blob/{config.branch}/{module.__name__.replace('.', '/')}.py#L{line}"
 
 
 def reference(name, shown=()):
@@ -128,12 +165,12 @@ def reference(name, shown=()):
     found = find_symbol(name)
     if found is None:
         return None
-    symbol, full_name = found
+    symbol, module = found
     prefix = "class " if inspect.isclass(symbol) else ""
     lines = [
         "---",
         "",
-        f"[source]({source_link(symbol, full_name)}){{.source-link}}",
+        f"[source]({source_link(symbol, module)}){{.source-link}}",
         "",
         f"### {name}",
         "",

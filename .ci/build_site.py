@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import smalldocs.layout
 import smalldocs.site
-from api import reference
+from api import public_name, reference
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -23,13 +23,14 @@ STAGE = ROOT / "_proc"
 SITE = ROOT / "_docs"
 NUMBERED = re.compile(r"\b\d\d_(\w+\.ipynb)")
 HEADING = re.compile(r"^(#+ +)(.*?)\s*$", re.M)
+BARE_NAME = re.compile(r"(?<![\[`])`(\w+\.\w+)(\(\))?`(?![\]`])")
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)", re.M)
 
 
 def documented(cell):
     "The name whose reference a cell shows, or None."
     match = SHOW_DOC.search("".join(cell["source"])) if cell["cell_type"] == "code" else None
-    return match and match[1]
+    return match and public_name(match[1])
 
 
 def write_references(notebook):
@@ -41,7 +42,7 @@ def write_references(notebook):
         if text:
             output = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": text}}
             cell["outputs"] = [output]
-            anchors |= {documented(cell).lower(), *re.findall(r"\{#([^}]+)\}", text)}
+            anchors |= {documented(cell).lower(), *re.findall(r'<span id="([^"]+)">', text)}
     return anchors
 
 
@@ -55,19 +56,28 @@ def texts(notebook):
                 yield output["data"], "text/markdown", True
 
 
-def link_to_site(anchors):
-    "Turn nbdev's links from the published address into links from the site's root, to anchors that exist."
+def linker(anchors):
+    "A function that turns nbdev's links into links from the site's root, and links the methods nbdev does not know."
     config = get_config()
     address = f"{config.doc_host}{config.doc_baseurl}/"
+    published = re.compile(rf"\]\({re.escape(address)}([^)#]*)#?([^)]*)\)")
+    home = {anchor: page for page in anchors for anchor in anchors[page]}
 
-    def mend(match):
-        page, symbol = match.groups()
+    def from_root(link):
+        page, symbol = link.groups()
         while symbol and symbol not in anchors.get(page, ()):
-            symbol = symbol.rpartition(".")[0]  # a method without its own heading is found with its class
+            symbol = symbol.rpartition(".")[0]  # a method without an anchor is found with its class
         return f"](/{page}" + (f"#{symbol})" if symbol else ")")
 
-    pattern = re.compile(rf"\]\({re.escape(address)}([^)#]*)#?([^)]*)\)")
-    return lambda text: pattern.sub(mend, text)
+    def link_method(name):
+        anchor = name[1].lower()
+        return f"[{name[0]}](/{home[anchor]}#{anchor})" if anchor in home else name[0]
+
+    def mend(text):
+        prose_and_fences = re.split(r"(^```.*?^```)", published.sub(from_root, text), flags=re.M | re.S)
+        return "".join(part if part.startswith("```") else BARE_NAME.sub(link_method, part) for part in prose_and_fences)
+
+    return mend
 
 
 def free_anchors(text, anchors):
@@ -93,12 +103,12 @@ def stage():
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
     anchors = {address[path]: write_references(notebook) for path, notebook in notebooks.items()}
-    mend_links = link_to_site(anchors)
+    link = linker(anchors)
     for path, notebook in notebooks.items():
         front = notebook["cells"][0]
         front["source"] = [line for line in front["source"] if not line.startswith("output-file:")]
         for holder, key, is_output in texts(notebook):
-            text = mend_links(NUMBERED.sub(r"\1", "".join(holder[key])))
+            text = link(NUMBERED.sub(r"\1", "".join(holder[key])))
             holder[key] = text if is_output else free_anchors(text, anchors[address[path]])
         path.write_text(json.dumps(notebook))
 

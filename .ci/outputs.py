@@ -179,6 +179,7 @@ def differences(path, fresh):
             continue
         sampled = sampled or SAMPLES.search(old.source) is not None
         how = difference(old.outputs, new.outputs, sampled)
+        how = "a reference is saved, which the site writes anew" if how and is_reference(old) else how
         if how:
             found.append((old.id, how))
     return found
@@ -218,6 +219,8 @@ def main():
     with ThreadPoolExecutor(options.jobs) as pool:
         problems = [problem for found in pool.map(options.task, paths) for problem in found]
     print(*problems, f"{len(paths)} notebooks run, {len(problems)} problems", sep="\n")
+    if problems and options.task is check:
+        print("Where the new outputs are right: python .ci/outputs.py --update NOTEBOOK")
     return 1 if problems else 0
 
 
