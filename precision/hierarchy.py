@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def check_names(
 ) -> None:                  # nothing; raises `PrecisionError`
     "Raise one `PrecisionError` that lists all duplicated, unknown and missing names among `given`."
     given, known = list(given), list(known)
-    twice = [n for n, count in Counter(given).items() if count > 1]
+    twice = [n for n, times in Counter(given).items() if times > 1]
     unknown = [n for n in dict.fromkeys(given) if n not in set(known)]
     missing = [n for n in known if n not in set(given)] if complete else []
     complaints = [f"{n!r} is given more than once." for n in twice]
@@ -72,7 +73,7 @@ def _check_levels(levels) -> tuple:
         _check_name(level, "levels")
         if level in _OTHER_AXES:
             raise PrecisionError(f"A level cannot be called {level!r}: results use that name for another axis. Rename it.")
-    if twice := [n for n, count in Counter(levels).items() if count > 1]:
+    if twice := [n for n, times in Counter(levels).items() if times > 1]:
         raise PrecisionError(f"levels names {_listing(twice)} more than once: {levels}. Each level needs its own name.")
     if (ours := [n for n in levels if n in DEFAULT_LEVELS]) != [n for n in DEFAULT_LEVELS if n in levels]:
         raise PrecisionError(f"levels run from the bottom to the top, but here {ours[0]!r} comes before {ours[-1]!r}. "
@@ -123,7 +124,7 @@ def _check_rows(levels, rows):
 
 def _check_places(levels, rows):
     "No name at two places of one level."
-    if twice := [row for row, count in Counter(rows).items() if count > 1]:
+    if twice := [row for row, times in Counter(rows).items() if times > 1]:
         raise PrecisionError(f"Given twice under the same parent: {_listing([_trail(r) for r in twice])}. "
                              "Take one of them out.")
     for k, level in enumerate(levels):
@@ -260,8 +261,9 @@ def _fill(paths) -> list:
             name = path[k]
             if name is None and (name := gaps.get(tuple(row))) is None:
                 real = next(n for n in path[k - 1::-1] if n is not None)
-                tries = (f"{_MARK.sub('', real)} (pass-through{number})" for number in ["", *map(" {}".format, range(2, 10**6))])
-                name = gaps[tuple(row)] = next(t for t in tries if t not in taken)
+                stem = f"{_MARK.sub('', real)} (pass-through"
+                numbers = chain([""], (f" {n}" for n in count(2)))
+                name = gaps[tuple(row)] = next(f"{stem}{n})" for n in numbers if f"{stem}{n})" not in taken)
                 taken.add(name)
             row.append(name)
     return filled

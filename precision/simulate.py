@@ -190,17 +190,17 @@ def media_truth(
 
 # %% ../nbs/04_simulate.ipynb #669b7497
 def _check_options(h, periods, seed, media_share, signal_to_noise, controls, saturation):
-    whole = {"periods": (periods, 12), "seed": (seed, 0)}
-    for name, (value, least) in whole.items():
+    "Raise `PrecisionError` for the first option that makes no sense."
+    if not isinstance(h, Hierarchy):
+        raise PrecisionError(f"hierarchy must be a Hierarchy, got {type(h).__name__}. Make one with build_hierarchy.")
+    for name, value, least in (("periods", periods, 12), ("seed", seed, 0)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise PrecisionError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-    if not 0 < media_share < 1:
-        raise PrecisionError(f"media_share is media's share of mean sales, between 0 and 1, got {media_share!r}. Try 0.35.")
-    if not signal_to_noise > 0:
-        raise PrecisionError(f"signal_to_noise must be above 0 (float('inf') for no noise), got {signal_to_noise!r}. Try 3.0.")
-    if saturation not in ("michaelis_menten", "none"):
-        raise PrecisionError(f"saturation must be 'michaelis_menten' or 'none', got {saturation!r}."
-                             f"{nearest(saturation, ['michaelis_menten', 'none'])}")
+    for name, value, most, example in (("media_share", media_share, 1, 0.35), ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
+        if not isinstance(value, (int, float, np.number)) or not 0 < value or not (value < most or value == most == np.inf):
+            raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. Try {example}.")
+    if saturation not in (known := ["michaelis_menten", "none"]):
+        raise PrecisionError(f"saturation must be 'michaelis_menten' or 'none', got {saturation!r}.{nearest(saturation, known)}")
     if isinstance(controls, str):
         raise PrecisionError(f"controls must be a list of names, got {controls!r}. Try controls=[{controls!r}].")
     check_names(controls, dict.fromkeys(controls), "controls")
