@@ -32,6 +32,7 @@ class Browser:
     "One browser with one page."
 
     def __enter__(self):
+        assert CHROMIUM, "no Chromium on this machine: apt-get install chromium"
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.profile.name}", "about:blank"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
