@@ -153,11 +153,16 @@ def public_name(name):
     return name
 
 
+def line_number(symbol):
+    "Where a symbol stands in its module."
+    return inspect.getsourcelines(symbol.fget if isinstance(symbol, property) else symbol)[1]
+
+
 def source_link(symbol, module):
     "The address of a symbol's line in the repository."
     config = get_config()
-    _, line = inspect.getsourcelines(symbol.fget if isinstance(symbol, property) else symbol)
-    return f"{config.git_url}/blob/{config.branch}/{module.__name__.replace('.', '/')}.py#L{line}"
+    path = module.__name__.replace(".", "/")
+    return f"{config.git_url}/blob/{config.branch}/{path}.py#L{line_number(symbol)}"
 
 
 def reference(name, shown=()):

@@ -5,6 +5,7 @@ _quarto.yml describes. What the two disagree on is mended in between. Any warnin
 """
 
 import html.parser
+import itertools
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import smalldocs.layout
 import smalldocs.site
-from api import public_name, reference
+from api import find_symbol, line_number, public_name, reference
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -31,6 +32,27 @@ def documented(cell):
     "The name whose reference a cell shows, or None."
     match = SHOW_DOC.search("".join(cell["source"])) if cell["cell_type"] == "code" else None
     return match and public_name(match[1])
+
+
+def position(cell):
+    "Where in its module the code stands that a cell documents or shows; None for a cell that does neither."
+    source = "".join(cell["source"])
+    if documented(cell):
+        names = [documented(cell)]
+    elif "Exported source" in source:
+        names = re.findall(r"^(?:def|class) (\w+)", source, re.M)
+    else:
+        return None
+    lines = [line_number(found[0]) for found in map(find_symbol, names) if found]
+    return max(lines, default=0) + (0 if documented(cell) else 0.5)
+
+
+def in_reading_order(cells):
+    "Undo the order in which nbdev documents what one cell exports: the last name first, the source in between."
+    ordered = []
+    for moves, run in itertools.groupby(cells, lambda cell: position(cell) is not None):
+        ordered += sorted(run, key=position) if moves else run
+    return ordered
 
 
 def write_references(notebook):
@@ -102,6 +124,8 @@ def stage():
 
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
+    for notebook in notebooks.values():
+        notebook["cells"] = in_reading_order(notebook["cells"])
     anchors = {address[path]: write_references(notebook) for path, notebook in notebooks.items()}
     link = linker(anchors)
     for path, notebook in notebooks.items():
