@@ -16,6 +16,11 @@ import pandas as pd
 from .hierarchy import Hierarchy, PrecisionError, check_names
 
 # %% ../nbs/03_data.ipynb #f9461e68
+def _row(label) -> str:
+    "A row's label for a message: dates without their midnight."
+    return str(label).removesuffix(" 00:00:00")
+
+
 def _as_numbers(values, what, column, index):
     "One column as floats, or an error that names the first bad cell."
     values = pd.Series(values)
@@ -23,7 +28,7 @@ def _as_numbers(values, what, column, index):
         text = [not (isinstance(v, Real) or v is None or v is pd.NA) for v in values]
         if any(text):
             row = int(np.argmax(text))
-            raise PrecisionError(f"{what}{column} holds {values.iloc[row]!r} at row {index[row]}, where a number "
+            raise PrecisionError(f"{what}{column} holds {values.iloc[row]!r} at row {_row(index[row])}, where a number "
                                  "belongs; replace or convert it (pandas.to_numeric shows every such cell)")
     if pd.api.types.is_complex_dtype(values):
         raise PrecisionError(f"{what}{column} holds complex numbers; real ones were expected")
@@ -32,8 +37,11 @@ def _as_numbers(values, what, column, index):
     if bad.any():
         row = int(np.argmax(bad))
         kind = "a missing value (NaN)" if np.isnan(numbers[row]) else "an infinite value"
-        raise PrecisionError(f"{what}{column} has {kind} at row {index[row]} ({bad.sum()} such rows); fill or remove "
+        raise PrecisionError(f"{what}{column} has {kind} at row {_row(index[row])} (bad rows: {bad.sum()}); fill or remove "
                              "it on purpose: Precision never does so silently")
+    largest = np.abs(numbers).max(initial=0)
+    if largest and not 1e-100 < largest < 1e100:
+        raise PrecisionError(f"{what}{column} reaches {largest:g}, beyond what arithmetic can square; change its unit")
     return numbers
 
 
@@ -41,7 +49,7 @@ def _refuse_negative(frame, what):
     for name, column in frame.items():
         if (column < 0).any():
             row = column.index[np.argmax(column < 0)]
-            raise PrecisionError(f"{what} of {name!r} is {column[row]:g} at row {row}; {what} is zero or more. "
+            raise PrecisionError(f"{what} of {name!r} is {column[row]:g} at row {_row(row)}; {what} is zero or more. "
                                  "Book corrections in the period they belong to")
 
 # %% ../nbs/03_data.ipynb #1436a2fc
@@ -52,8 +60,8 @@ def _as_frame(table, what, default_names, index):
     if isinstance(table, pd.DataFrame):
         if index is not None and len(table) == len(index) and not table.index.equals(index):
             row = int(np.argmax(np.asarray(table.index != index)))
-            raise PrecisionError(f"{what} and y must have the same index: row {row} is {table.index[row]} in {what} "
-                                 f"and {index[row]} in y; align them by date first (DataFrame.reindex shows the holes)")
+            raise PrecisionError(f"{what} and y must have the same index: row {row} is {_row(table.index[row])} in {what} "
+                                 f"and {_row(index[row])} in y; align them by date first (DataFrame.reindex shows the holes)")
         names, columns = list(table.columns), [table.iloc[:, i] for i in range(table.shape[1])]
     else:
         table = np.asarray(table)
@@ -73,7 +81,10 @@ def _as_frame(table, what, default_names, index):
     return pd.DataFrame({n: _as_numbers(c, f"{what} column ", repr(n), index) for n, c in zip(names, columns)}, index=index)
 
 # %% ../nbs/03_data.ipynb #2f74bb92
-_CALENDAR = ("M", "Q", "Y", "BM", "BQ", "BY")  # months, quarters and years differ in length and are even all the same
+def _even_months(index):
+    "Are these the same days, or the last days, of evenly spaced months? Months differ in length and are even all the same."
+    months = np.diff(12 * index.year + index.month)
+    return (months == months[0]).all() and months[0] > 0 and (index.day.nunique() == 1 or index.is_month_end.all())
 
 
 def check_time(
@@ -86,23 +97,25 @@ def check_time(
     if isinstance(index, pd.MultiIndex) or not (isinstance(index, pd.DatetimeIndex) or pd.api.types.is_integer_dtype(index)):
         raise PrecisionError(f"the index of {what} holds {index[0]!r}; dates or integers were expected: "
                              "turn text into dates with pandas.to_datetime")
+    if getattr(index, "tz", None) is not None:
+        raise PrecisionError(f"the index of {what} has the time zone {index.tz}; whole periods were expected: remove it "
+                             "with tz_localize(None)")
     if index.hasnans:
         raise PrecisionError(f"the index of {what} has a missing date at row {int(np.argmax(index.isna()))}")
     if index.has_duplicates:
-        raise PrecisionError(f"the index of {what} has {index[index.duplicated()][0]} twice; each period comes once: "
+        raise PrecisionError(f"the index of {what} has {_row(index[index.duplicated()][0])} twice; each period comes once: "
                              "add its rows up first, for example with groupby(level=0).sum()")
     if not index.is_monotonic_increasing:
         row = int(np.argmax(index[1:] < index[:-1])) + 1
-        raise PrecisionError(f"the index of {what} is not in ascending order: {index[row]} comes after "
-                             f"{index[row - 1]}; sort y, U, Z and spend with sort_index() first")
-    steps = np.diff(index.tz_localize(None) if isinstance(index, pd.DatetimeIndex) else index)
+        raise PrecisionError(f"the index of {what} is not in ascending order: {_row(index[row])} comes after "
+                             f"{_row(index[row - 1])}; sort y, U, Z and spend with sort_index() first")
+    steps = np.diff(index)
     if len(steps) and (steps != steps[0]).any():
-        even = isinstance(index, pd.DatetimeIndex) and (pd.infer_freq(index) or "").startswith(_CALENDAR)
-        if not even:
+        if not (isinstance(index, pd.DatetimeIndex) and _even_months(index)):
             usual = np.median(steps.astype("int64")).astype(steps.dtype)
             row = int(np.argmax(steps != usual))
-            raise PrecisionError(f"the index of {what} is not evenly spaced: {index[row]} is followed by "
-                                 f"{index[row + 1]}; add the missing periods (with their exposure, zero where there was "
+            raise PrecisionError(f"the index of {what} is not evenly spaced: {_row(index[row])} is followed by "
+                                 f"{_row(index[row + 1])}; add the missing periods (with their exposure, zero where there was "
                                  "none) or mend the odd date")
 
 # %% ../nbs/03_data.ipynb #5aa036a0
@@ -110,7 +123,7 @@ def check_time(
 class Dataset:
     "Checked data in the user's units, with their scaled form as properties. Made by `prepare`."
     hierarchy: Hierarchy
-    time: pd.Index                    # [T] dates or integers
+    time: pd.Index                    # [T] dates (of a period, its start) or integers
     y: np.ndarray                     # [T] outcome
     U: np.ndarray                     # [T, N] exposure, in the hierarchy's order
     Z: np.ndarray                     # [T, J] controls
@@ -205,7 +218,7 @@ def prepare(
 ) -> Dataset:
     "Match by name, check, and hand on; raises `PrecisionError` with the culprit and the remedy."
     tacticals = hierarchy.names[hierarchy.levels[0]]
-    y, index = _outcome(y, U)
+    y, index = _outcome(y, (U, Z, spend))
     U = _exposure(U, "U", tacticals, index)
     controls = _controls(Z, index, hierarchy)
     _check_size(len(y), controls.shape[1])
@@ -216,19 +229,26 @@ def prepare(
     if not (U.sum() > 0).any():
         raise PrecisionError("U is zero in every column and period; a model of media needs some exposure")
     history = None if U_history is None else _history(U_history, tacticals, index).to_numpy()
-    return Dataset(hierarchy, index, y, U.to_numpy(), controls.to_numpy(), tuple(controls.columns),
+    return Dataset(hierarchy, _labels(index), y, U.to_numpy(), controls.to_numpy(), tuple(controls.columns),
                    None if spend is None else spend.to_numpy(), history)
 
 # %% ../nbs/03_data.ipynb #1d925c7c
-def _outcome(y, U):
+def _outcome(y, tables):
+    "The outcome as floats, and the index of the first table that has one; 0, 1, 2, ... where none has."
     if isinstance(y, pd.DataFrame) or np.ndim(y) != 1:
         raise PrecisionError(f"y must be one column, [periods]; got shape {np.shape(y)}. Pick it with frame['name']")
-    named = isinstance(y, pd.Series)
-    index = y.index if named else (U.index if isinstance(U, pd.DataFrame) and len(U) == len(y) else pd.RangeIndex(len(y)))
-    values = _as_numbers(np.asarray(y) if not named else y, "the outcome y", "", index)
+    indexed = [table.index for table in (y, *tables) if isinstance(table, (pd.Series, pd.DataFrame)) and len(table) == len(y)]
+    index = indexed[0] if indexed else pd.RangeIndex(len(y))
+    values = _as_numbers(y, "the outcome y", "", index)
     if len(index):
-        check_time(index, "y" if named else "U")
+        check_time(index)
     return values, index
+
+
+def _labels(index):
+    "The periods as results carry them: dates (of a PeriodIndex, the starts) to the nanosecond, or integers."
+    index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+    return (index.as_unit("ns") if isinstance(index, pd.DatetimeIndex) else index).rename("time")
 
 
 def _exposure(U, what, tacticals, index):
