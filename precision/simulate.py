@@ -204,8 +204,8 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
     if isinstance(controls, str):
         raise PrecisionError(f"controls must be a list of names, got {controls!r}. Try controls=[{controls!r}].")
     check_names(controls, dict.fromkeys(controls), "controls")
-    if both := [name for name in controls if name in h.names[h.levels[0]]]:
-        raise PrecisionError(f"{both[0]!r} names both a control and a {h.levels[0]}. Rename one of them.")
+    if both := [name for name in controls if name in {"intercept"}.union(*h.names.values())]:
+        raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of the intercept. Rename it.")
 
 # %% ../nbs/04_simulate.ipynb #f86b8951
 def simulate(

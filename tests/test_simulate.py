@@ -123,7 +123,7 @@ def test_every_known_control_moves():
     (dict(saturation="michaelis"), ["'michaelis'", "Did you mean 'michaelis_menten'?"]),
     (dict(controls="price"), ["controls=['price']"]),
     (dict(controls=["price", "price"]), ["'price'", "more than once"]),
-    (dict(controls=["tv_brand"]), ["'tv_brand'", "control", "tactical", "Rename"]),
+    (dict(controls=["tv_brand"]), ["'tv_brand'", "control", "node", "Rename"]),
     (dict(offline=["tvv"]), ["'tvv'", "Did you mean 'tv'?"]),
     (dict(hierarchy={"tv": ["a"]}), ["hierarchy", "build_hierarchy"]),
 ])
