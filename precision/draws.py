@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'to_idata', 'groups_of', 'diagnostics', 'judge', 'summary',
-           'loo', 'elpd_of', 'comparison_weights', 'save_groups', 'load_groups']
+           'loo', 'elpd_of', 'comparison_weights', 'loo_predictive_means', 'save_groups', 'load_groups']
 
 # %% ../nbs/08_draws.ipynb #6a5d8ebe
 import json
@@ -137,6 +137,21 @@ def comparison_weights(results: dict, method: str) -> dict:
         warnings.simplefilter("ignore")
         weights = az.compare(results, method=method, **options)["weight"].astype(float).clip(lower=0)
     return {name: float(weights[name] / weights.sum()) for name in results}
+
+# %% ../nbs/08_draws.ipynb #ba2e23f0
+def loo_predictive_means(
+    idata,  # with the pointwise log densities of y
+    mean,   # fitted mean of every draw, [S, T]
+) -> np.ndarray:
+    "Leave-one-out predictive mean of every observation, [T]: draws weighted by PSIS."
+    density = groups_of(idata)["log_likelihood"]["y"].values
+    density = density.reshape(-1, density.shape[-1])
+    if OLD_ARVIZ:
+        log_weights = az.psislw(-density.T)[0]
+    else:
+        log_weights = loo(idata).log_weights.transpose("time", "chain", "draw").values.reshape(density.T.shape)
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    return (weights * mean.T).sum(axis=1) / weights.sum(axis=1)
 
 # %% ../nbs/08_draws.ipynb #01816610
 def save_groups(path, groups: dict, attrs: dict) -> None:
