@@ -108,7 +108,8 @@ class Answers:
 
     def plot_waterfall(self, level="channel", ax=None):
         "From the baseline to the whole, step by step."
-        return plots.plot_waterfall({name: draws.sum(axis=1).mean() for name, draws in self._everything(level)}, ax)
+        baseline = sum(draws.sum(axis=1).mean() for _, draws in self._baseline())
+        return plots.plot_waterfall({"baseline": baseline} | self.shares(level).contribution.to_dict(), ax)
 
 # %% ../nbs/10_model.ipynb #f740217c
 @dataclass(frozen=True, eq=False, repr=False)

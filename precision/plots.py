@@ -9,6 +9,7 @@ __all__ = ['plot_fit', 'plot_contributions', 'plot_totals', 'plot_decay', 'plot_
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import EngFormatter
 
 # %% ../nbs/09_plots.ipynb #7d26be74
 def plot_fit(
@@ -22,6 +23,7 @@ def plot_fit(
     ax.plot(table.time, table["mean"], lw=1.5, label="fitted")
     ax.plot(table.time, table.observed, ".", color="k", ms=4, label="observed")
     ax.set(ylabel=unit)
+    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     ax.legend(frameon=False, ncols=3, loc="upper left")
     return ax
 
@@ -44,6 +46,7 @@ def plot_contributions(
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel(unit)
+        ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     fig.autofmt_xdate()
     fig.tight_layout()
     return axes
@@ -64,6 +67,7 @@ def plot_totals(
         ax.plot(truth, row, "k|", ms=14, mew=1.5, label="truth")
     ax.set_yticks(row, table.index)
     ax.set(xlabel=f"total contribution, {unit}", xlim=(min(0, table.lower.min()), None))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.legend(frameon=False, loc="best")
     return ax
 
@@ -111,4 +115,5 @@ def plot_waterfall(
     ax.set_yticks(row, [*names, "total"])
     ax.margins(x=0.12)
     ax.set(xlabel=f"contribution over all periods, {unit}")
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     return ax

@@ -21,7 +21,7 @@ import tensorflow_probability as tfp
 from tqdm import tqdm
 
 from .hierarchy import PrecisionError
-from .posterior import Posterior, evaluate, free_sizes, learn_guide, log_density
+from .posterior import Posterior, evaluate, free_sizes, learn_guides, log_density
 
 # %% ../nbs/06_sampling.ipynb #d860106e
 def fresh_adaptation(step_size):
@@ -164,7 +164,7 @@ class Chain:
         return near[np.nanargmax(np.where(np.isfinite(density), density, np.nan))]
 
     def _learn(self, window):
-        self.inputs, window = learn_guide(self.posterior, window, self.inputs)
+        self.inputs, window = learn_guides(self.posterior, window, self.inputs)
         self.scale, self.x = learn_scale(self.posterior, window, self.inputs), window[-1]
         self.adaptation = fresh_adaptation(np.exp(self.adaptation[1]))
 
@@ -273,7 +273,7 @@ def named_values(
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(x, inputs):
         state, _ = evaluate(posterior.blocks, tf.constant(x), {k: tf.constant(v) for k, v in inputs.items()})
-        return {k: v.numpy() for k, v in state.items() if k not in ("basis", "log_movement", "coordinates")}
+        return {name: v.numpy() for block in posterior.blocks for name, v in block.report(state).items()}
 
     chains = [of_chain(x, inputs) for x, inputs in zip(samples.draws, samples.inputs)]
     return {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
