@@ -5,7 +5,7 @@ from importlib import import_module
 
 _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",
-    "Priors": "posterior", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
+    "Priors": "blocks", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)
 

@@ -20,7 +20,8 @@ import precision.plots as plots
 from .data import Dataset, prepare
 from .draws import groups_of, judge, load_groups, loo, save_groups, summary, to_idata
 from .hierarchy import Hierarchy, PrecisionError
-from .posterior import DECAYS, EFFECTS, LIKELIHOODS, MEDIA, POOLINGS, RESIDUALS, Priors, build_posterior, choose
+from .blocks import DECAYS, EFFECTS, MEDIA, Priors
+from .posterior import LIKELIHOODS, POOLINGS, RESIDUALS, build_posterior, choose
 from .sampling import SAMPLER_NODES, named_values, run_nuts
 from .saturation import SATURATIONS
 from .summaries import (

@@ -16,7 +16,8 @@ import pandas as pd
 from .adstock import adstock_geometric_np, half_life
 from .data import Dataset
 from .hierarchy import PrecisionError, nearest
-from .posterior import baseline_design, build_posterior, draw_baseline
+from .blocks import baseline_design
+from .posterior import build_posterior, draw_baseline
 from .saturation import SATURATIONS, Saturation
 from .sampling import SAMPLER_NODES, named_values, run_nuts
 
