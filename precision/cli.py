@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
                               "saved fit, tables and pictures.")
     fit.add_argument("data", metavar="DATA.csv", help="one row a period, a header line, commas between cells")
     fit.add_argument("--model", required=True, metavar="model.yaml", help="what the columns mean: outcome, date, hierarchy, "
-                     "and, if wanted, controls, spend, levels, options, priors, sampling")
+                     "and, if wanted, controls, yearly_waves, spend, levels, options, priors, sampling")
     fit.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made if missing")
     fit.set_defaults(run=fit_command)
 

@@ -11,7 +11,7 @@ import yaml
 
 from precision.cli import DEMO_FILES, beside_truth, main, results_folder
 from precision.files import (
-    ModelFile, Options, Sampling, read_data, read_model, read_table, write_example)
+    ModelFile, Options, Sampling, read_data, read_model, read_table, write_example, yearly_waves)
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.simulate import simulate
 
@@ -70,6 +70,13 @@ def test_levels_qualified_names_and_other_ways_to_write_dates(desk):
     assert frames["y"].index.equals(dates)
 
 
+def test_a_season_may_be_added_to_the_controls(desk):
+    frames = read_data(desk.folder / "data.csv", read_model(desk("w.yaml", f"{MODEL}yearly_waves: 2\n")))
+    assert list(frames["Z"]) == ["price", "year_sin_1", "year_cos_1", "year_sin_2", "year_cos_2"]
+    waves = yearly_waves(pd.DatetimeIndex(["2000-01-01", "2000-04-01 07:30", "2004-01-01"]), 1)
+    np.testing.assert_allclose(waves, [[0, 1], [1, 0], [0, 1]], atol=1e-3)
+
+
 def test_bytes_that_other_programs_write(desk):
     spec = read_model(desk.folder / "model.yaml")
     plain = read_data(desk.folder / "data.csv", spec)["U"]
@@ -107,6 +114,8 @@ def swap(text, old, new):
     ("controls:", "levels: [tactical]\ncontrols:", ["levels"]),
     ("controls:", "options: {saturtion: none}\ncontrols:", ["options", "'saturtion'", "Did you mean 'saturation'?"]),
     ("controls:", "options: {normalize_adstock: 1}\ncontrols:", ["normalize_adstock", "true or false", "1"]),
+    ("controls:", "yearly_waves: yes please\ncontrols:", ["yearly_waves", "a whole number"]),
+    ("controls:", "yearly_waves: -1\ncontrols:", ["yearly_waves", "-1"]),
     ("controls:", "sampling: {chain: 2}\ncontrols:", ["sampling", "'chain'", "Did you mean 'chains'?"]),
     ("controls:", "sampling: {draws: many}\ncontrols:", ["sampling, draws", "a whole number", "'many'"]),
     ("controls:", "sampling: {draws: true}\ncontrols:", ["sampling, draws", "a whole number"]),
