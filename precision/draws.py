@@ -8,9 +8,11 @@ __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'to_idata',
 
 # %% ../nbs/08_draws.ipynb #6a5d8ebe
 import json
+import logging
 import os
 import tempfile
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import arviz as az
@@ -60,6 +62,19 @@ def _worst(dataset, largest) -> tuple:
     return entries[label], label
 
 
+@contextmanager
+def _quiet():
+    "ArviZ without remarks about quantities that have no estimate, which are NaN on purpose."
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
 def _plain(dataset):
     "Either container's answer as a Dataset."
     return dataset.to_dataset() if hasattr(dataset, "to_dataset") and not isinstance(dataset, xr.Dataset) else dataset
@@ -68,8 +83,7 @@ def _plain(dataset):
 def diagnostics(idata) -> dict:
     "Worst R-hat, bulk and tail ESS, each with its quantity; divergences, saturated trees, lowest E-BFMI."
     posterior, stats = groups_of(idata)["posterior"], groups_of(idata)["sample_stats"]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of quantities without estimate, which are NaN on purpose
+    with _quiet():
         found = {"rhat": _worst(_plain(az.rhat(posterior)), largest=True),
                  "ess_bulk": _worst(_plain(az.ess(posterior, method="bulk")), largest=False),
                  "ess_tail": _worst(_plain(az.ess(posterior, method="tail")), largest=False)}
@@ -109,8 +123,7 @@ def judge(idata) -> list[str]:
 # %% ../nbs/08_draws.ipynb #89e752a1
 def summary(idata, **options) -> pd.DataFrame:
     "ArviZ's summary of the posterior: mean, sd, interval, Monte Carlo errors, ESS and R-hat."
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
+    with _quiet():
         return az.summary(groups_of(idata)["posterior"], **options)
 
 
