@@ -9,6 +9,7 @@ __all__ = ['plot_fit', 'plot_contributions', 'plot_totals', 'plot_decay', 'plot_
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter
 
 # %% ../nbs/09_plots.ipynb #7d26be74
@@ -47,7 +48,9 @@ def plot_contributions(
     for ax in axes[:, 0]:
         ax.set_ylabel(unit)
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    fig.autofmt_xdate()
+    if pd.api.types.is_datetime64_any_dtype(table.time):
+        ticks = AutoDateLocator(maxticks=5)
+        axes[0, 0].xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
     fig.tight_layout()
     return axes
 
@@ -59,7 +62,7 @@ def plot_totals(
     unit="units of y",
 ):
     "Total contribution of every node with its interval."
-    ax = ax or plt.subplots(figsize=(7, 0.9 + 0.32 * len(table)))[1]
+    ax = ax or plt.subplots(figsize=(7, 1.2 + 0.32 * len(table)))[1]
     row = np.arange(len(table))[::-1]
     ax.hlines(row, table.lower, table.upper, lw=6, alpha=0.35, label="interval")
     ax.plot(table.contribution, row, "o", label="mean")
@@ -68,7 +71,8 @@ def plot_totals(
     ax.set_yticks(row, table.index)
     ax.set(xlabel=f"total contribution, {unit}", xlim=(min(0, table.lower.min()), None))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.legend(frameon=False, loc="best")
+    ax.set_ylim(-0.6, len(row) - 0.4)
+    ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
 # %% ../nbs/09_plots.ipynb #5bf82fb0

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from precision.cli import DEMO_FILES, beside_truth, main, results_folder
+from precision.data import yearly_waves
 from precision.files import (
-    ModelFile, Options, Sampling, read_data, read_model, read_table, write_example, yearly_waves)
+    ModelFile, Options, Sampling, read_data, read_model, read_table, write_example)
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.simulate import simulate
 

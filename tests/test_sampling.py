@@ -1,0 +1,105 @@
+"""The sampler: the right distribution, the same draws on any number of threads, and a clean stop."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from precision import sampling
+from precision.data import prepare
+from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.posterior import build_posterior
+from precision.sampling import SAMPLER_NODES, Program, named_values, run_nuts, warmup_windows
+
+
+@pytest.fixture(scope="module")
+def posterior():
+    rng = np.random.default_rng(0)
+    h = build_hierarchy({"x": {"p": ["a", "b"]}, "y": {"q": ["c"]}})
+    U = rng.gamma(2.0, 3.0, size=(60, 3))
+    return build_posterior(prepare(h, 100 + U @ [1.0, 0.5, 0.2] + rng.normal(size=60), U), nodes=SAMPLER_NODES)
+
+
+def test_the_same_seed_gives_the_same_draws_on_any_number_of_threads(posterior):
+    runs = [run_nuts(posterior, chains=3, warmup=120, draws=70, seed=5, threads=n, progress=False) for n in (1, 2, 3)]
+    assert all((run.draws == runs[0].draws).all() for run in runs)
+    other = run_nuts(posterior, chains=3, warmup=120, draws=70, seed=6, progress=False)
+    assert not np.isclose(other.draws, runs[0].draws).any()
+    assert len({chain.tobytes() for chain in runs[0].draws}) == 3
+
+
+def test_a_chain_does_not_depend_on_how_many_there_are(posterior):
+    two = run_nuts(posterior, chains=2, warmup=80, draws=20, seed=1, progress=False)
+    one = run_nuts(posterior, chains=1, warmup=80, draws=20, seed=1, progress=False)
+    assert (one.draws[0] == two.draws[0]).all()
+
+
+def test_without_data_the_prior_comes_back():
+    """An outcome that is all noise, and priors so tight that the data cannot move them: draws follow the priors."""
+    from precision.blocks import Priors
+
+    rng = np.random.default_rng(1)
+    h = build_hierarchy({"x": ["a", "b"]}, ["tactical", "channel"])
+    data = prepare(h, rng.normal(size=12), rng.gamma(2.0, 3.0, size=(12, 2)))
+    priors = Priors(effect_centre=-9.0, effect_sd=0.5, effect_spread=0.4)
+    posterior = build_posterior(data, priors, saturation="none", nodes=SAMPLER_NODES)
+    values = named_values(posterior, run_nuts(posterior, draws=1500, seed=2, progress=False))
+    thin = lambda v: v[:, ::5].reshape(-1)
+    assert stats.kstest(thin(np.log(values["effect_channel"][..., 0])), stats.norm(-9, 0.5).cdf).pvalue > 1e-3
+    eta = np.log(values["decay"] / (0.99 - values["decay"]))[..., 0]
+    reference = -0.85 + rng.normal(size=200_000) + 0.5 * np.abs(rng.normal(size=200_000)) * rng.normal(size=200_000)
+    assert stats.ks_2samp(thin(eta), reference).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("warmup, draws", [(1, 1), (3, 51), (74, 50), (75, 49)])
+def test_any_number_of_transitions(posterior, warmup, draws):
+    samples = run_nuts(posterior, chains=2, warmup=warmup, draws=draws, progress=False)
+    assert samples.draws.shape[:2] == (2, draws) and np.isfinite(samples.draws).all()
+
+
+def test_windows_add_up():
+    assert all(sum(n for n, _ in warmup_windows(k)) == k and min(n for n, _ in warmup_windows(k)) > 0 for k in range(1, 3000))
+
+
+@pytest.mark.parametrize("wrong", [{"chains": 0}, {"draws": 0}, {"warmup": -1}, {"draws": 2.0}, {"seed": -3},
+                                   {"seed": 1.5}, {"threads": 0}, {"target_accept": 1}])
+def test_wrong_arguments_are_named(posterior, wrong):
+    with pytest.raises(PrecisionError, match=next(iter(wrong))):
+        run_nuts(posterior, **wrong)
+
+
+def interrupt_after(monkeypatch, calls):
+    """Raise KeyboardInterrupt in the main thread once `calls` rounds of chunks have come back."""
+    original, seen = sampling.wait, []
+
+    def wait(futures, return_when):
+        assert threading.current_thread() is threading.main_thread()
+        seen.append(1)
+        if len(seen) > calls:
+            raise KeyboardInterrupt
+        return original(futures, return_when=return_when)
+
+    monkeypatch.setattr(sampling, "wait", wait)
+
+
+def test_a_stop_keeps_what_is_finished(posterior, monkeypatch):
+    whole = run_nuts(posterior, chains=2, warmup=100, draws=400, threads=2, progress=False)
+    interrupt_after(monkeypatch, 14)
+    part = run_nuts(posterior, chains=2, warmup=100, draws=400, threads=2, progress=False)
+    length = part.draws.shape[1]
+    assert part.interrupted and not whole.interrupted and 0 < length < 400
+    assert (part.draws == whole.draws[:, :length]).all()
+
+
+def test_a_stop_during_warmup_keeps_nothing_and_says_so(posterior, monkeypatch):
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt, match="no draw to keep"):
+        run_nuts(posterior, chains=2, warmup=500, draws=50, progress=False)
+
+
+def test_other_data_of_the_same_shape_compile_nothing(posterior):
+    Program(posterior)
+    data = posterior.data
+    again = build_posterior(prepare(data.hierarchy, data.y[::-1], data.U * 7), nodes=SAMPLER_NODES)
+    assert Program(again).compile_seconds == 0.0
