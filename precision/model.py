@@ -144,7 +144,7 @@ class Fit(Answers):
     @cached_property
     def accounts(self) -> Accounts:
         "Draws of every term of the fitted mean."
-        flat = {name: v.values.reshape(-1, *v.shape[2:]) for name, v in self.posterior.data_vars.items()}
+        flat = {name: v.values.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in self.posterior.data_vars.items()}
         return Accounts(self.data, SATURATIONS[self.mmm.saturation], self.mmm.normalize_adstock, flat)
 
     def _media(self, level):
@@ -254,7 +254,7 @@ def _report(mmm, posterior, samples, wanted, seed) -> Fit:
     data, h = posterior.data, mmm.hierarchy
     reported = in_users_units(posterior, named_values(posterior, samples), seed)
     chains, draws = reported["sigma"].shape
-    flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in reported.items()}
+    flat = {name: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in reported.items()}
     mean = Accounts(data, SATURATIONS[mmm.saturation], mmm.normalize_adstock, flat).fitted()
     sigma = flat["sigma"][:, None]
     density = -0.5 * (((data.y - mean) / sigma) ** 2 + np.log(2 * np.pi)) - np.log(sigma)
