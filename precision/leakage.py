@@ -236,11 +236,19 @@ def _blank(table, tacticals, out):
     "A table with zeros for the tacticals that are left out, whatever stood there."
     table = table.to_frame() if isinstance(table, pd.Series) else table
     if isinstance(table, pd.DataFrame):
-        return table.assign(**{name: 0.0 for name in np.asarray(tacticals)[out]}) if out.any() else table
+        table = table.copy()
+        for name in np.asarray(tacticals)[out]:
+            table[name] = 0.0
+        return table
     table = np.array(table)
     if table.ndim == 2 and table.shape[1] == len(tacticals):
         table[:, out] = 0
     return table
+
+
+def _is_zero(table) -> bool:
+    values = np.asarray(table)
+    return values.dtype.kind in "biuf" and not values.any()
 
 
 def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
@@ -248,7 +256,7 @@ def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
     tacticals = hierarchy.names[hierarchy.levels[0]]
     with _naming(name):
         table = _blank(table, tacticals, ~usable)
-        if not usable.any() or not (np.asarray(table) != 0).any():
+        if not usable.any() or _is_zero(table):
             return None
         metric = Metric(name, prepare(hierarchy, y, table, Z), usable, lag, history)
         usable = usable & (metric.seen.sum(axis=0) > 0)
