@@ -224,7 +224,7 @@ def run_nuts(
         raise PrecisionError(f"seed must be a whole number, zero or more; got {seed!r}")
     if not 0 < target_accept < 1:
         raise PrecisionError(f"target_accept must lie between 0 and 1; got {target_accept!r}")
-    threads = min(chains, _positive("threads", threads or os.cpu_count() or 1))
+    threads = min(chains, _positive("threads", os.cpu_count() if threads is None else threads))
     program, start = Program(posterior, dtype), time.perf_counter()
     team = [Chain(c, posterior, program, warmup, draws, int(seed), target_accept) for c in range(chains)]
     with tqdm(total=chains * (warmup + draws), unit="draw", disable=not progress, desc="sampling") as bar:
