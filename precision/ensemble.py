@@ -289,9 +289,9 @@ def _understated(weights, metrics) -> list[Record]:
     first, without = next(iter(metrics.values())).data.hierarchy, {}
     for i, tactical in enumerate(first.names[first.levels[0]]):
         blind = tuple(name for name in metrics if not metrics[name].usable[i])
-        if 0 < len(blind) < len(metrics) and sum(weights[name] for name in blind) > 0.0005:
+        if 0 < len(blind) < len(metrics) and sum(weights[name] for name in blind) >= 0.01:
             without.setdefault(blind, []).append(tactical)
-    return [Record("weights", ", ".join(blind), ", ".join(who), sum(weights[name] for name in blind), 0,
+    return [Record("weights", ", ".join(blind), ", ".join(who), sum(weights[name] for name in blind), 0.01,
                    f"{', '.join(who)}: no estimate in {', '.join(blind)}, where the contribution counts as zero. The mixture "
                    f"understates them by {sum(weights[name] for name in blind):.0%}; result.by_metric() shows every metric's own.",
                    True) for blind, who in without.items()]

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from precision.draws import elpd_of, groups_of
 from precision.ensemble import WEIGHT_SCHEMES, EnsembleResult, ensemble, mixture_rows, split_draws, stack_means, weigh
 from precision.hierarchy import PrecisionError, build_hierarchy
-from precision.leakage import LeakageError
+from precision.leakage import LeakageError, Report
 from precision.model import MMM, PrecisionWarning
 
 T = 44
@@ -190,6 +190,15 @@ def test_fits_of_unequal_length_are_mixed_without_replacement():
     assert sorted(np.concatenate([p for _, p in rows.values()])) == list(range(180))
     again = mixture_rows({"a": 0.7, "b": 0.3, "c": 0.0}, {"a": 90, "b": 60, "c": 5}, chains=3, seed=1)[1]
     assert all((rows[n][0] == again[n][0]).all() for n in rows)
+
+
+def test_an_interrupted_fit_shortens_the_mixture():
+    whole = quick(U_metrics={"impressions": U42}).fits["impressions"]
+    short = quick(U_metrics={"clicks": METRICS42["clicks"]}, draws=12).fits["clicks"]
+    both = EnsembleResult({"impressions": whole, "clicks": short}, {"impressions": 0.25, "clicks": 0.75}, Report(), "given")
+    assert both.sample_shape == (2, 12) and [len(rows) for rows, _ in both._chosen[2].values()] == [6, 18]
+    terms = both.decomposition("tactical", draws=True)
+    assert terms.shape == (2, 12, T - 2, 6) and np.isfinite(terms).all() and both.fitted().notna().all(axis=None)
 
 
 def test_every_draw_of_the_mixture_is_a_draw_of_one_fit(result):
