@@ -117,7 +117,7 @@ class Answers:
 class Fit(Answers):
     "One posterior with its data. Made by `MMM.fit` or `Fit.load`."
     idata: object    # ArviZ container: posterior, sample_stats, log_likelihood, posterior_predictive, observed and constant data
-    mmm: "MMM"       # the specification that was fitted
+    mmm: object      # the `MMM` that was fitted
     data: Dataset    # the data, in the user's units
     timing: dict     # seconds: prepare, compile, warmup, sample, report
     notes: list      # what a reader of the results must know

@@ -49,7 +49,7 @@ def plot_contributions(
         ax.set_ylabel(unit)
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     if pd.api.types.is_datetime64_any_dtype(table.time):
-        ticks = AutoDateLocator()
+        ticks = AutoDateLocator(minticks=2, maxticks=5)
         axes[0, 0].xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
     fig.tight_layout()
     return axes

@@ -214,7 +214,7 @@ def run_nuts(
     draws=500,           # draws kept per chain
     seed=0,              # the same seed gives the same draws, whatever the number of threads
     threads=None,        # at most one per chain; all cores by default
-    target_accept=0.8,   # higher: smaller steps, fewer divergences, slower
+    target_accept=0.9,   # higher: smaller steps, fewer divergences, slower
     dtype=tf.float32,    # of the arithmetic inside the sampler
     progress=True,       # show a progress bar
 ) -> PosteriorSamples:

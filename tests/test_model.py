@@ -159,3 +159,10 @@ def test_twelve_tacticals_with_a_known_truth():
     assert fit.diagnosis == []
     assert inside(fit.shares("tactical"), truth) >= 10
     assert inside(fit.shares("channel"), truth.to_numpy() @ h.matrix("tactical", "channel")) == 4
+
+
+def test_without_controls(fit):
+    y, U, _ = data()
+    plain = fit.mmm.fit(y, U, **QUICK)
+    assert list(plain.decomposition().node.unique()) == ["intercept", "x", "y"]
+    assert plain.posterior.control_effect.sizes["control"] == 0
