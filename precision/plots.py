@@ -13,6 +13,13 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter
 
 # %% ../nbs/11_plots.ipynb #7d26be74
+def _few_dates(ax, time, most):
+    "Short labels that do not run into each other, where time is dates."
+    if pd.api.types.is_datetime64_any_dtype(time):
+        ticks = AutoDateLocator(minticks=2, maxticks=most)
+        ax.xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
+
+# %% ../nbs/11_plots.ipynb #f33e7f6b
 def plot_fit(
     table,    # columns time, observed, mean, lower, upper
     ax=None,
@@ -25,7 +32,8 @@ def plot_fit(
     ax.plot(table.time, table.observed, ".", color="k", ms=4, label="observed")
     ax.set(ylabel=unit)
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.legend(frameon=False, ncols=3, loc="upper left")
+    _few_dates(ax, table.time, most=9)
+    ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
 # %% ../nbs/11_plots.ipynb #4aa8afe6
@@ -48,9 +56,7 @@ def plot_contributions(
     for ax in axes[:, 0]:
         ax.set_ylabel(unit)
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    if pd.api.types.is_datetime64_any_dtype(table.time):
-        ticks = AutoDateLocator(minticks=2, maxticks=5)
-        axes[0, 0].xaxis.set(major_locator=ticks, major_formatter=ConciseDateFormatter(ticks))
+    _few_dates(axes[0, 0], table.time, most=5)
     fig.tight_layout()
     return axes
 
