@@ -21,9 +21,9 @@ def _few_dates(ax, time, most):
 
 # %% ../nbs/11_plots.ipynb #f33e7f6b
 def plot_fit(
-    table,    # columns time, observed, mean, lower, upper
-    ax=None,
-    unit="units of y",
+    table: pd.DataFrame,  # columns time, observed, mean, lower, upper
+    ax=None,  # axes to draw on; new ones by default
+    unit: str = "units of y",  # of the outcome
 ):
     "Observed outcome over the fitted mean and its predictive interval."
     ax = ax or plt.subplots(figsize=(9, 3))[1]
@@ -38,9 +38,9 @@ def plot_fit(
 
 # %% ../nbs/11_plots.ipynb #4aa8afe6
 def plot_contributions(
-    table,         # columns time, node, mean, lower, upper
-    columns=4,     # panels in a row
-    unit="units of y",
+    table: pd.DataFrame,  # columns time, node, mean, lower, upper
+    columns: int = 4,  # panels in a row
+    unit: str = "units of y",  # of the outcome
 ):
     "Mean and interval of every node over time, a panel a node; returns the array of axes."
     nodes = list(table.node.unique())
@@ -62,10 +62,10 @@ def plot_contributions(
 
 # %% ../nbs/11_plots.ipynb #7e3a406c
 def plot_totals(
-    table,       # index node; contribution, lower, upper
-    ax=None,
+    table: pd.DataFrame,  # index node; contribution, lower, upper
+    ax=None,  # axes to draw on; new ones by default
     truth=None,  # values in the order of the table, when known
-    unit="units of y",
+    unit: str = "units of y",  # of the outcome
 ):
     "Total contribution of every node with its interval."
     ax = ax or plt.subplots(figsize=(7, 1.2 + 0.32 * len(table)))[1]
@@ -83,8 +83,8 @@ def plot_totals(
 
 # %% ../nbs/11_plots.ipynb #5bf82fb0
 def plot_decay(
-    table,       # index tactical; mean, lower, upper of the decay
-    ax=None,
+    table: pd.DataFrame,  # index tactical; mean, lower, upper of the decay
+    ax=None,  # axes to draw on; new ones by default
     truth=None,  # decays in the order of the table, when known
 ):
     "Decay of every tactical with its interval, and the half-life it means."
@@ -106,9 +106,9 @@ def plot_decay(
 
 # %% ../nbs/11_plots.ipynb #ad86d394
 def plot_waterfall(
-    totals,      # {name: total contribution}, in the order of the steps
-    ax=None,
-    unit="units of y",
+    totals: dict,  # {name: total contribution}, in the order of the steps
+    ax=None,  # axes to draw on; new ones by default
+    unit: str = "units of y",  # of the outcome
 ):
     "Cumulative steps from nothing to the fitted total."
     ax = ax or plt.subplots(figsize=(8, 0.9 + 0.34 * (len(totals) + 1)))[1]
