@@ -7,7 +7,6 @@ __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'to_idata',
            'loo', 'elpd_of', 'comparison_weights', 'loo_predictive_means', 'save_groups', 'load_groups']
 
 # %% ../nbs/10_draws.ipynb #6a5d8ebe
-import json
 import logging
 import os
 import tempfile

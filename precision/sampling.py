@@ -9,7 +9,6 @@ __all__ = ['CHUNK', 'SAMPLER_NODES', 'STATS', 'fresh_adaptation', 'adapt_step', 
 # %% ../nbs/08_sampling.ipynb #4eb17cc9
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial

@@ -17,9 +17,8 @@ from .adstock import adstock_geometric_np, half_life
 from .data import Dataset
 from .hierarchy import PrecisionError, nearest
 from .blocks import baseline_design
-from .posterior import build_posterior, draw_baseline
-from .saturation import SATURATIONS, Saturation
-from .sampling import SAMPLER_NODES, named_values, run_nuts
+from .posterior import draw_baseline
+from .saturation import Saturation
 
 # %% ../nbs/09_summaries.ipynb #76fd4a9b
 def posterior_mean(
