@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_DECAY', 'adstock_geometric_np', 'half_life', 'decay_from_half_life', 'mean_lag', 'adstock_geometric_tf',
-           'basis_position', 'chebyshev_basis', 'interpolate_in_decay', 'adstock_coefficients', 'interpolation_error']
+           'basis_position', 'chebyshev_basis', 'chebyshev_basis_tf', 'interpolate_in_decay', 'adstock_coefficients',
+           'interpolation_error']
 
 # %% ../nbs/01_adstock.ipynb #23524ef0
 from functools import lru_cache
@@ -110,14 +111,33 @@ def basis_position(
 
 
 def chebyshev_basis(
-    position,  # in [-1, 1], array or tensor
-    count,     # number of polynomials, at least 2
-) -> list:     # T_0 ... T_{count-1} at position
-    "Chebyshev polynomials by their recurrence; works alike on arrays and tensors."
-    polynomials = [0 * position + 1, position]
-    while len(polynomials) < count:
-        polynomials.append(2 * position * polynomials[-1] - polynomials[-2])
-    return polynomials
+    position,      # [...] in [-1, 1]
+    count,         # number of polynomials
+) -> np.ndarray:   # T_0 ... T_{count-1} at position, [..., count]
+    "Chebyshev polynomials, T_r(cos v) = cos(r v)."
+    return np.cos(np.arange(count) * np.arccos(np.clip(position, -1, 1))[..., None])
+
+
+def chebyshev_basis_tf(
+    position,  # tensor [...] in [-1, 1]
+    count,     # number of polynomials
+):             # tensor [..., count]
+    "The same for tensors, with the derivative T_r'(cos v) = r sin(r v) / sin(v)."
+    import tensorflow as tf
+
+    order = tf.range(count, dtype=position.dtype)
+
+    @tf.custom_gradient
+    def basis(position):
+        angle = tf.acos(tf.clip_by_value(position, -1.0, 1.0))[..., None]
+
+        def gradient(upstream):
+            slopes = order * tf.sin(order * angle) / tf.maximum(tf.sin(angle), 1e-6)
+            return tf.reduce_sum(upstream * slopes, axis=-1)
+
+        return tf.cos(order * angle), gradient
+
+    return basis(position)
 
 
 def interpolate_in_decay(
@@ -149,6 +169,6 @@ def interpolation_error(
     "Bound on the error of the interpolated adstock per unit of the largest exposure."
     pulse = np.eye(periods, 1)
     decays = 1 - np.exp(np.log1p(-max_decay) * np.linspace(0, 1, grid))
-    basis = np.stack(chebyshev_basis(basis_position(decays, max_decay=max_decay), count))
-    interpolated = adstock_coefficients(pulse, count, max_decay)[0].T @ basis
+    basis = chebyshev_basis(basis_position(decays, max_decay=max_decay), count)
+    interpolated = adstock_coefficients(pulse, count, max_decay)[0].T @ basis.T
     return decays, np.abs(interpolated - adstock_geometric_np(pulse, decays)).sum(axis=0)

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from .adstock import (
-    MAX_DECAY, adstock_coefficients, adstock_geometric_np, basis_position, chebyshev_basis, interpolate_in_decay)
+    MAX_DECAY, adstock_coefficients, adstock_geometric_np, basis_position, chebyshev_basis, chebyshev_basis_tf,
+    interpolate_in_decay)
 from .data import Dataset
 from .hierarchy import PrecisionError, nearest
 from .pooling import Tree, pool
@@ -111,7 +112,7 @@ class NestedDecay:
         log_prior = self.part.forward(free, inputs, state)
         state["rate"] = MAX_DECAY * tf.sigmoid(state["decay"][0].values[0])
         position = basis_position(state["rate"], tf.math.log1p)
-        state["basis"] = tf.stack(chebyshev_basis(position, self.nodes), axis=-1)
+        state["basis"] = chebyshev_basis_tf(position, self.nodes)
         state["log_movement"] = tf.reduce_sum(state["basis"] * inputs["movement"], axis=-1)
         return log_prior
 
@@ -204,7 +205,13 @@ class LinearMedia:
         return {}
 
     def inputs(self, data, priors):
-        return {"adstock": adstock_coefficients(data.x, self.nodes)[..., -len(data.y):], "share": data.share}
+        K = adstock_coefficients(data.x, self.nodes)[..., -len(data.y):]
+        return {"adstock": self._arranged(K), "share": data.share}
+
+    @staticmethod
+    def _arranged(K):
+        "[T, N * nodes]: the sum over tacticals is then one product of a matrix and a vector."
+        return K.reshape(-1, K.shape[-1]).T.copy()
 
     def forward(self, free, inputs, state):
         return tf.zeros([], state["rate"].dtype)
@@ -212,7 +219,9 @@ class LinearMedia:
     def mean(self, inputs, state):
         "Sum of the media terms, [..., T]."
         weight = state["efficiency"] * inputs["share"] * self._gain(state)
-        return tf.einsum("...nr,nrt->...t", weight[..., None] * state["basis"], inputs["adstock"])
+        weighted = weight[..., None] * state["basis"]
+        flat = tf.reshape(weighted, [*weighted.shape[:-2], self.size * self.nodes])
+        return tf.einsum("...k,tk->...t", flat, inputs["adstock"])
 
     def _gain(self, state):
         return tf.ones_like(state["rate"]) if self.normalize else 1 / (1 - state["rate"])
@@ -235,6 +244,10 @@ class SaturatedMedia(LinearMedia):
     def inputs(self, data, priors):
         prior = self.part.inputs(priors.saturation_centre, priors.saturation_sd, priors.saturation_spread)
         return super().inputs(data, priors) | prior
+
+    @staticmethod
+    def _arranged(K):
+        return K
 
     def forward(self, free, inputs, state):
         "Adds the saturation level to the state; returns the log prior."

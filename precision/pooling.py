@@ -41,20 +41,34 @@ def _over(spreads, tree, k):
     return spreads[..., k, None] * tf.constant(tree.real[k], spreads.dtype)
 
 
+def _family(tree, k, dtype):
+    "[size of level k, size of level k + 1]: 1 for a node and its parent. In sums it costs less than a gather and its scatter."
+    return tf.constant(np.eye(tree.sizes[k + 1])[list(tree.parents[k])], dtype)
+
+
+def _of_parent(tree, k, values):
+    "The parent's value for every node of level k."
+    return tf.reduce_sum(values[..., None, :] * _family(tree, k, values.dtype), axis=-1)
+
+
+def _sum_of_children(tree, k, values):
+    "For every node of level k + 1 the sum over its children."
+    return tf.reduce_sum(values[..., :, None] * _family(tree, k, values.dtype), axis=-2)
+
+
 def messages(
     tree: Tree,
     spreads,      # [..., levels - 1], of the steps above each level, bottom up
     information,  # [..., size of the bottom level]: the precision with which data know each value; None: not at all
     location,     # the same shape: where they put it
-) -> list:        # (precision, precision times location) of every level, bottom up
+) -> list:        # (precision, precision times location) of every level, bottom up; None without a guide
     "What the data know about the nodes of every level, given the spreads."
     if information is None:
-        return [(0.0, 0.0)] * len(tree.levels)
+        return [None] * len(tree.levels)
     known = [(information, information * location)]
-    for k, parents in enumerate(tree.parents):
-        gather = tf.one_hot(parents, tree.sizes[k + 1], dtype=information.dtype)
+    for k in range(len(tree.parents)):
         fade = 1 + known[k][0] * _over(spreads, tree, k) ** 2
-        known.append(tuple(tf.linalg.matvec(gather, part / fade, transpose_a=True) for part in known[k]))
+        known.append(tuple(_sum_of_children(tree, k, part / fade) for part in known[k]))
     return known
 
 # %% ../nbs/05_pooling.ipynb #ee58d9f9
@@ -78,20 +92,33 @@ def pool(
     known, values, deviations, log_prior = messages(tree, spreads, information, location), [], [], 0.0
     for k in reversed(range(len(tree.levels))):
         mean, spread = _above(tree, k, values, centre, sd, spreads)
-        precision, weighted = known[k]
-        q = 1 + precision * spread ** 2
-        z = spread * (weighted - precision * mean) / q + coordinates[k] / tf.sqrt(q)
+        shift, root = _informed(known[k], mean, spread)
+        z = shift + coordinates[k] / root
         values.append(mean + spread * z)
         deviations.append(z)
-        log_prior -= 0.5 * tf.reduce_sum(z * z + tf.math.log(q) + np.log(2 * np.pi), axis=-1)
+        log_prior += _log_prior(z, root)
     return Pooled(tuple(values[::-1]), tuple(deviations[::-1]), log_prior)
+
+
+def _informed(known, mean, spread):
+    "Expected deviation, and the root of its precision q, given what the data know."
+    if known is None:
+        return 0.0, tf.ones_like(spread)
+    precision, weighted = known
+    q = 1 + precision * spread ** 2
+    return spread * (weighted - precision * mean) / q, tf.sqrt(q)
+
+
+def _log_prior(z, root):
+    "Standard normal log density of deviations, and the Jacobian of their coordinates."
+    return -tf.reduce_sum(0.5 * z * z + tf.math.log(root) + 0.5 * np.log(2 * np.pi), axis=-1)
 
 
 def _above(tree, k, values, centre, sd, spreads):
     "Mean and spread of level k given the level above, whose values were appended last."
     if k == len(tree.levels) - 1:
         return centre, sd
-    return tf.gather(values[-1], tree.parents[k], axis=-1), _over(spreads, tree, k)
+    return _of_parent(tree, k, values[-1]), _over(spreads, tree, k)
 
 # %% ../nbs/05_pooling.ipynb #5cb5cf41
 def coordinates_of(
@@ -102,9 +129,7 @@ def coordinates_of(
     "The coordinates that `pool` would turn into these values under this guide."
     known, above, found = messages(tree, spreads, information, location), [], []
     for k in reversed(range(len(tree.levels))):
-        mean, spread = _above(tree, k, above, centre, sd, spreads)
-        precision, weighted = known[k]
-        q = 1 + precision * spread ** 2
-        found.append(tf.sqrt(q) * (pooled.deviations[k] - spread * (weighted - precision * mean) / q))
+        shift, root = _informed(known[k], *_above(tree, k, above, centre, sd, spreads))
+        found.append(root * (pooled.deviations[k] - shift))
         above.append(pooled.values[k])
     return tuple(found[::-1])

@@ -8,7 +8,7 @@ __all__ = ['LIKELIHOODS', 'RESIDUALS', 'POOLINGS', 'NormalNoise', 'draw_baseline
 
 # %% ../nbs/07_posterior.ipynb #b7a3a0f9
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -156,15 +156,35 @@ def make_target_log_prob_fn(
     return lambda x: posterior.log_density(tf.convert_to_tensor(x, dtype), inputs)
 
 # %% ../nbs/07_posterior.ipynb #ae71c8ab
-def _new_guide(part, state, inputs, active):
+def _new_guide(part, state, inputs):
     "[2, N]: location of what data see of each bottom value, and the precision that they add to the prior's."
     pooled, _, offset, gain = state[part.name]
-    seen = np.asarray(offset + gain * pooled.values[0])
-    _, sd, scale = inputs[f"{part.name}_prior"]
-    prior_variance = (sd ** 2 + (len(part.tree.levels) - 1) * scale ** 2) * np.mean(np.square(gain) + 0 * seen, axis=0)
-    doubt = 5 / (len(seen) + 5)  # a short window is believed less
-    variance = (1 - doubt) * seen.var(axis=0) + doubt * prior_variance
-    return np.stack([seen.mean(axis=0), np.where(active, np.maximum(1 / variance - 1 / prior_variance, 0), 0)])
+    seen = offset + gain * pooled.values[0]
+    _, sd, scale = tf.unstack(inputs[f"{part.name}_prior"])
+    prior_variance = (sd ** 2 + (len(part.tree.levels) - 1) * scale ** 2) * tf.reduce_mean(gain ** 2 + 0 * seen, axis=0)
+    doubt = 5 / tf.cast(tf.shape(seen)[0] + 5, seen.dtype)  # a short window is believed less
+    variance = (1 - doubt) * tf.math.reduce_variance(seen, axis=0) + doubt * prior_variance
+    information = tf.maximum(1 / variance - 1 / prior_variance, 0)
+    return tf.stack([tf.reduce_mean(seen, axis=0), tf.where(inputs["share"] > 0, information, 0)])
+
+
+@lru_cache(maxsize=16)
+def _guide_program(blocks):
+    "Traced once for blocks: (draws, inputs) -> (guides, draws in their coordinates)."
+    sizes, parts = free_sizes(blocks), [block.part for block in blocks if hasattr(block, "part") and block.part.guided]
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def program(x, inputs):
+        free = dict(zip(sizes, tf.split(x, list(sizes.values()), axis=-1)))
+        state, _ = evaluate(blocks, x, inputs)
+        guides = {f"{part.name}_guide": _new_guide(part, state, inputs) for part in parts}
+        for part in parts:
+            pooled, _, offset, gain = state[part.name]
+            moved = coordinates_of(part.tree, pooled, *part.arguments(free, inputs | guides, offset, gain))
+            free |= {f"{part.name}_{level}": value for level, value in zip(part.tree.levels, moved)}
+        return guides, tf.concat([free[name] for name in sizes], axis=-1)
+
+    return program
 
 
 def learn_guides(
@@ -173,14 +193,7 @@ def learn_guides(
     inputs: dict,  # arrays in whose coordinates x stands
 ) -> tuple:        # inputs with new guides, and x [S, dimension] in their coordinates
     "Where the data put each guided quantity, and the precision they add to the prior's."
-    blocks, sizes = posterior.blocks, posterior.sizes
-    split = lambda x: dict(zip(sizes, tf.split(tf.constant(x), list(sizes.values()), axis=-1)))
-    state, _ = evaluate(blocks, tf.constant(x), {k: tf.constant(v) for k, v in inputs.items()})
-    parts = [block.part for block in blocks if hasattr(block, "part") and block.part.guided]
-    learnt = inputs | {f"{p.name}_guide": _new_guide(p, state, inputs, posterior.data.active) for p in parts}
-    free, tensors = split(x), {k: tf.constant(v) for k, v in learnt.items()}
-    for part in parts:
-        pooled, _, offset, gain = state[part.name]
-        moved = coordinates_of(part.tree, pooled, *part.arguments(free, tensors, offset, gain))
-        free |= {f"{part.name}_{level}": value for level, value in zip(part.tree.levels, moved)}
-    return learnt, tf.concat([free[name] for name in sizes], axis=-1).numpy()
+    with tf.device("CPU:0"):
+        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in ("adstock", "Q")}
+        guides, moved = _guide_program(posterior.blocks)(tf.constant(x), tensors)
+    return inputs | {name: guide.numpy() for name, guide in guides.items()}, moved.numpy()

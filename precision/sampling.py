@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHUNK', 'SAMPLER_NODES', 'STATS', 'fresh_adaptation', 'adapt_step', 'compiled_chunk', 'Program', 'warmup_windows',
-           'learn_scale', 'Chain', 'PosteriorSamples', 'run_nuts', 'named_values']
+           'learn_scale', 'Piece', 'pieces', 'plan', 'Chain', 'PosteriorSamples', 'run_nuts', 'named_values']
 
 # %% ../nbs/08_sampling.ipynb #4eb17cc9
 import os
@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -46,33 +47,42 @@ STATS = ("acceptance_rate", "step_size", "n_steps", "diverging", "reached_max_tr
 @lru_cache(maxsize=16)
 def compiled_chunk(blocks, shapes, dtype, max_tree_depth=10):
     "The compiled program for blocks and input shapes, shared by every fit that has them."
-    dimension = sum(free_sizes(blocks).values())
+
+    @tf.function(autograph=False)
+    def density_and_gradient(x, inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            density = log_density(blocks, x, inputs)
+        return tf.where(tf.math.is_finite(density), density, -np.inf), tape.gradient(density, x)
 
     @tf.function(jit_compile=True, autograph=False)
-    def chunk(x, count, scale, adaptation, adapt, seed, target, inputs):
-        def density(u):
-            value = log_density(blocks, u * scale, inputs)
-            return tf.where(tf.math.is_finite(value), value, -np.inf)
+    def chunk(points, count, look, scale, adaptation, adapt, seed, target, inputs):
+        @tf.custom_gradient
+        def density_of(u):
+            density, gradient = density_and_gradient(u * scale, inputs)
+            return density, lambda upstream: upstream * gradient * scale
 
-        kernel = lambda log_step: tfp.mcmc.NoUTurnSampler(density, tf.exp(log_step), max_tree_depth)
+        kernel = lambda log_step: tfp.mcmc.NoUTurnSampler(density_of, tf.exp(log_step), max_tree_depth)
         seeds = tf.random.experimental.stateless_split(seed, CHUNK)
 
-        def transition(i, u, results, adaptation, draws, stats):
-            step = tf.exp(adaptation[4])
-            u, results = kernel(adaptation[4]).one_step(u, results._replace(step_size=step), seed=seeds[i])
+        def transition(i, u, results, adaptation, told):
+            u = tf.where(look, points[i] / scale, u)
+            results = tf.cond(look | (i == 0), lambda: kernel(adaptation[4]).bootstrap_results(u), lambda: results)
+            results = results._replace(step_size=tf.exp(adaptation[4]))
+            u, results = tf.cond(look, lambda: ([u], results), lambda: kernel(adaptation[4]).one_step([u], results, seed=seeds[i]))
             acceptance = tf.minimum(tf.exp(results.log_accept_ratio), 1)
             acceptance = tf.where(tf.math.is_finite(acceptance), acceptance, 0)
-            told = (acceptance, step, results.leapfrogs_taken, results.has_divergence, results.reach_max_depth,
-                    -results.energy, results.target_log_prob)
+            stats = (acceptance, results.step_size, results.leapfrogs_taken, results.has_divergence, results.reach_max_depth,
+                     -results.energy, results.target_log_prob)
+            row = tf.concat([u[0] * scale, results.grads_target_log_prob[0] / scale, [tf.cast(v, dtype) for v in stats]], axis=0)
             adaptation = tf.where(adapt, adapt_step(adaptation, acceptance, target), adaptation)
-            return (i + 1, u, results, adaptation, draws.write(i, u * scale),
-                    stats.write(i, tf.stack([tf.cast(v, dtype) for v in told])))
+            return i + 1, u[0], results, adaptation, told.write(i, row)
 
-        u = x / scale
-        buffers = [tf.TensorArray(dtype, CHUNK, element_shape=[n]) for n in (dimension, len(STATS))]
-        start = (0, u, kernel(adaptation[4]).bootstrap_results(u), adaptation, *buffers)
-        _, u, _, adaptation, draws, stats = tf.while_loop(lambda i, *_: i < count, transition, start)
-        return u * scale, adaptation, draws.stack(), stats.stack()
+        u = points[0] / scale
+        template = tfp.mcmc.NoUTurnSampler(lambda u: -tf.reduce_sum(u * u), tf.exp(adaptation[4])).bootstrap_results(u)
+        told = tf.TensorArray(dtype, CHUNK, element_shape=[2 * points.shape[1] + len(STATS)])
+        *_, adaptation, told = tf.while_loop(lambda i, *_: i < count, transition, (0, u, template, adaptation, told))
+        return adaptation, told.stack()
 
     return chunk
 
@@ -81,27 +91,37 @@ class Program:
     "The compiled program of a posterior's shape, called with plain arrays."
 
     def __init__(self, posterior: Posterior, dtype=tf.float32):
-        self.dtype = tf.as_dtype(dtype)
+        self.dtype, self.dimension = tf.as_dtype(dtype), posterior.dimension
         shapes = tuple((name, np.shape(value)) for name, value in posterior.inputs.items())
         self._chunk = compiled_chunk(posterior.blocks, shapes, self.dtype)
         start = time.perf_counter()
-        nothing = np.zeros(posterior.dimension)
         new = self._chunk.experimental_get_tracing_count() == 0
-        self(nothing, 0, nothing + 1, fresh_adaptation(0.1), True, (0, 0), 0.8, self.tensors(posterior.inputs))
+        self.look(np.zeros([0, self.dimension]), self.tensors(posterior.inputs))
         self.compile_seconds = time.perf_counter() - start if new else 0.0
 
     def tensors(self, inputs: dict) -> dict:
         with tf.device("CPU:0"):
             return {name: tf.constant(value, self.dtype) for name, value in inputs.items()}
 
-    def __call__(self, x, count, scale, adaptation, adapt, seed, target, inputs):
-        "`count` transitions from `x`: (x, adaptation, draws [count, dimension], stats [count, 7])."
+    def transitions(self, x, count, scale, adaptation, adapt, seed, target, inputs):
+        "`count` transitions from `x`: (adaptation, draws [count, dimension], stats [count, 7])."
+        adaptation, draws, _, stats = self._run(x[None], count, False, scale, adaptation, adapt, seed, target, inputs)
+        return adaptation, draws, stats
+
+    def look(self, points, inputs):
+        "Log density [S] and gradient [S, dimension] at S <= 50 points [S, dimension]."
+        one = np.ones(self.dimension)
+        _, _, gradients, stats = self._run(points, len(points), True, one, fresh_adaptation(1.0), False, (0, 0), 0.5, inputs)
+        return stats[:, STATS.index("lp")], gradients
+
+    def _run(self, points, count, look, scale, adaptation, adapt, seed, target, inputs):
+        table = np.zeros([CHUNK, self.dimension], self.dtype.as_numpy_dtype)
+        table[:len(points)] = points
         real = partial(tf.constant, dtype=self.dtype)
         with tf.device("CPU:0"):
-            x, adaptation, draws, stats = self._chunk(
-                real(x), tf.constant(count), real(scale), real(adaptation), tf.constant(adapt),
-                tf.constant(seed, tf.int32), real(target), inputs)
-        return x.numpy(), adaptation.numpy(), draws.numpy()[:count], stats.numpy()[:count]
+            adaptation, told = self._chunk(tf.constant(table), tf.constant(count), tf.constant(look), real(scale),
+                                           real(adaptation), tf.constant(adapt), tf.constant(seed, tf.int32), real(target), inputs)
+        return adaptation.numpy(), *np.split(told.numpy()[:count], [self.dimension, 2 * self.dimension], axis=1)
 
 # %% ../nbs/08_sampling.ipynb #5bc64355
 def warmup_windows(
@@ -119,71 +139,87 @@ def warmup_windows(
     return [(start, False), *windows, (end, False)]
 
 # %% ../nbs/08_sampling.ipynb #e127b16b
-def learn_scale(posterior: Posterior, x, inputs: dict, most=100) -> np.ndarray:
-    "Scale of each coordinate from draws x [S, dimension] and the gradients at up to `most` of them."
-    some = tf.constant(x[np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)])
-    tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    gradients = []
-    for part in tf.split(some, np.diff(np.r_[0:len(some):25, len(some)])):
-        with tf.GradientTape() as tape:
-            tape.watch(part)
-            total = tf.reduce_sum(posterior.log_density(part, tensors))
-        gradients.append(tape.gradient(total, part).numpy())
-    ratio = x.std(axis=0) / np.maximum(np.concatenate(gradients).std(axis=0), 1e-12)
+def learn_scale(
+    x,          # draws of a window, [S, dimension]
+    gradients,  # of the log density at some of them, [K, dimension]
+) -> np.ndarray:  # [dimension]
+    "Scale of each coordinate from draws and gradients."
+    ratio = x.std(axis=0) / np.maximum(gradients.std(axis=0), 1e-12)
     return np.sqrt(np.clip(np.nan_to_num(ratio, nan=1.0), 1e-6, 1e6))
 
 # %% ../nbs/08_sampling.ipynb #f7dac729
+class Piece(NamedTuple):
+    "A chunk of a chain's plan."
+    count: int    # transitions
+    phase: str    # "warmup" or "sample"
+    then: str     # what comes after it: "learn" scale and guide from the window that ends, "forget" the window, or ""
+
+
+def pieces(count, phase="sample", then="") -> list:
+    "`count` transitions in chunks."
+    lengths = [CHUNK] * (count // CHUNK) + [count % CHUNK] * (count % CHUNK > 0)
+    return [Piece(n, phase, then if i == len(lengths) - 1 else "") for i, n in enumerate(lengths)]
+
+
+def plan(warmup, draws) -> list:
+    "The whole work of a chain."
+    windows = [pieces(n, "warmup", "learn" if learn else "forget") for n, learn in warmup_windows(warmup)]
+    return sum(windows, []) + pieces(draws)
+
+
 class Chain:
-    "One chain's state; `work()` yields after every chunk."
+    "One chain: where it stands, what it has learnt, and its plan."
 
     def __init__(self, number, posterior, program, warmup, draws, seed, target_accept):
-        self.number, self.posterior, self.program = number, posterior, program
-        self.warmup, self.wanted, self.seed, self.target = warmup, draws, seed, target_accept
-        self.inputs, self.scale = posterior.inputs, np.ones(posterior.dimension)
-        self.adaptation, self.chunks = fresh_adaptation(0.1), 0
-        self.draws, self.stats = [], []
-        self.done, self.divergences, self.seconds = 0, 0, {"warmup": 0.0, "sample": 0.0}
+        self.number, self.posterior, self.program, self.seed, self.target = number, posterior, program, seed, target_accept
+        self.plan = plan(warmup, draws)
+        self.inputs, self.scale, self.adaptation = posterior.inputs, np.ones(posterior.dimension), fresh_adaptation(0.1)
+        self.x, self.window, self.draws, self.stats = None, [], [], []
+        self.chunks, self.done, self.divergences, self.seconds = 0, 0, 0, {"warmup": 0.0, "sample": 0.0}
 
-    def work(self):
-        self.x = self._start()
-        for length, learn in warmup_windows(self.warmup):
-            window = yield from self._transitions(length, "warmup")
-            if learn:
-                self._learn(np.concatenate([draws for draws, _ in window]).astype(float))
-        self.adaptation[4] = self.adaptation[1]
-        for draws, stats in (yield from self._transitions(self.wanted, "sample")):
-            pass
+    @property
+    def finished(self) -> bool:
+        return self.chunks == len(self.plan)
+
+    def advance(self):
+        "The next chunk of the plan."
+        start, (count, phase, then) = time.perf_counter(), self.plan[self.chunks]
+        if self.x is None:
+            self._start()
+        seed = np.random.SeedSequence([self.seed, self.number, self.chunks]).generate_state(2).astype(np.int32)
+        self.adaptation, draws, stats = self.program.transitions(
+            self.x, count, self.scale, self.adaptation, phase == "warmup", seed, self.target, self.tensors)
+        self.x = draws[-1]
+        if phase == "warmup":
+            self.window.append(draws)
+        else:
+            self.draws.append(draws)
+            self.stats.append(stats)
+            self.divergences += int(stats[:, STATS.index("diverging")].sum())
+        if then == "learn":
+            self._learn()
+        self.window = self.window if then == "" else []
+        self.chunks, self.done = self.chunks + 1, self.done + count
+        if phase == "warmup" and self.plan[self.chunks].phase == "sample":
+            self.adaptation[4] = self.adaptation[1]
+        self.seconds[phase] += time.perf_counter() - start
 
     def _start(self):
         "The best of a few points near the middle of the prior."
         near = np.random.default_rng([self.seed, self.number]).normal(0, 0.3, size=(8, self.posterior.dimension))
-        density = self.posterior.log_density(tf.constant(near), {k: tf.constant(v) for k, v in self.inputs.items()}).numpy()
-        if not np.isfinite(density).any():
+        self.tensors = self.program.tensors(self.inputs)
+        density, gradients = self.program.look(near, self.tensors)
+        usable = np.where(np.isfinite(density) & np.isfinite(gradients).all(axis=1), density, -np.inf)
+        if not np.isfinite(usable).any():
             raise PrecisionError("the log density is not finite near the prior's middle; look for extreme values in the data")
-        return near[np.nanargmax(np.where(np.isfinite(density), density, np.nan))]
+        self.x = near[usable.argmax()]
 
-    def _learn(self, window):
-        self.inputs, window = learn_guides(self.posterior, window, self.inputs)
-        self.scale, self.x = learn_scale(self.posterior, window, self.inputs), window[-1]
+    def _learn(self):
+        self.inputs, x = learn_guides(self.posterior, np.concatenate(self.window).astype(float), self.inputs)
+        self.tensors, self.x = self.program.tensors(self.inputs), x[-1]
+        some = x[np.linspace(0, len(x) - 1, min(CHUNK, len(x))).astype(int)]
+        self.scale = learn_scale(x, self.program.look(some, self.tensors)[1])
         self.adaptation = fresh_adaptation(np.exp(self.adaptation[1]))
-
-    def _transitions(self, count, phase):
-        "Chunk after chunk of `count` transitions, as [(draws, stats)]."
-        found, tensors = [], self.program.tensors(self.inputs)
-        while count:
-            start, n = time.perf_counter(), min(count, CHUNK)
-            seed = np.random.SeedSequence([self.seed, self.number, self.chunks]).generate_state(2).astype(np.int32)
-            self.x, self.adaptation, draws, stats = self.program(
-                self.x, n, self.scale, self.adaptation, phase == "warmup", seed, self.target, tensors)
-            found.append((draws, stats))
-            if phase == "sample":
-                self.draws.append(draws)
-                self.stats.append(stats)
-                self.divergences += int(stats[:, STATS.index("diverging")].sum())
-            count, self.chunks, self.done = count - n, self.chunks + 1, self.done + n
-            self.seconds[phase] += time.perf_counter() - start
-            yield
-        return found
 
 # %% ../nbs/08_sampling.ipynb #673d1adc
 @dataclass(frozen=True, eq=False)
@@ -233,16 +269,16 @@ def run_nuts(
 
 def _take_turns(team, threads, bar) -> bool:
     "Run all chains chunk by chunk; True when stopped by hand."
-    tasks = {chain: chain.work() for chain in team}
-    step = lambda chain: (chain, next(tasks[chain], "finished"))
     with ThreadPoolExecutor(threads) as pool:
-        running = {pool.submit(step, chain) for chain in team}
+        running = {pool.submit(chain.advance): chain for chain in team if not chain.finished}
         try:
             while running:
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
-                for chain, said in (future.result() for future in ready):
-                    if said != "finished":
-                        running.add(pool.submit(step, chain))
+                ready, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    chain = running.pop(future)
+                    future.result()
+                    if not chain.finished:
+                        running[pool.submit(chain.advance)] = chain
                 bar.update(sum(c.done for c in team) - bar.n)
                 bar.set_postfix(step=f"{np.exp(team[0].adaptation[4]):.3f}", divergences=sum(c.divergences for c in team))
             return False
