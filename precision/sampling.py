@@ -4,15 +4,22 @@
 
 # %% auto #0
 __all__ = ['CHUNK', 'SAMPLER_NODES', 'STATS', 'fresh_adaptation', 'adapt_step', 'compiled_chunk', 'Program', 'warmup_windows',
-           'learn_scale', 'Piece', 'pieces', 'plan', 'Chain', 'PosteriorSamples', 'run_nuts', 'named_values']
+           'learn_scale', 'has_settled', 'Piece', 'pieces', 'Chain', 'Checkpoint', 'write_atomically', 'identity',
+           'PosteriorSamples', 'run_nuts', 'named_values']
 
 # %% ../nbs/08_sampling.ipynb #4eb17cc9
+import hashlib
+import json
 import os
+import tempfile
 import time
+import zipfile
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.metadata import version
 from numbers import Integral
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -125,18 +132,18 @@ class Program:
 
 # %% ../nbs/08_sampling.ipynb #5bc64355
 def warmup_windows(
-    transitions,  # of the whole warm-up
+    transitions,  # of the whole warm-up, at the most
 ) -> list:        # (length, learn), where learn says whether scale and guide are learnt at its end
-    "Lengths of the warm-up windows: a start, windows that double, and a last stretch for the step size."
+    "Lengths of the warm-up windows, each longer than the one before, and a last stretch for the step size."
     if transitions < 75:
         return [(transitions, False)]
-    start, end = 15, min(50, transitions // 5)
-    left, window, windows = transitions - start - end, 25, []
+    end = min(50, transitions // 5)
+    left, window, windows = transitions - end, 15, []
     while left:
-        length = left if left < 3 * window else window
+        length = left if left < 2 * window + 25 else window
         windows.append((length, True))
-        left, window = left - length, 2 * window
-    return [(start, False), *windows, (end, False)]
+        left, window = left - length, 25 * (window // 25 + 1)
+    return [*windows, (end, False)]
 
 # %% ../nbs/08_sampling.ipynb #e127b16b
 def learn_scale(
@@ -148,59 +155,72 @@ def learn_scale(
     return np.sqrt(np.clip(np.nan_to_num(ratio, nan=1.0), 1e-6, 1e6))
 
 # %% ../nbs/08_sampling.ipynb #f7dac729
+def has_settled(
+    before,   # scales that were used in the window, [dimension]
+    after,    # scales learnt from it, [dimension]
+    density,  # log density of its draws, [S]
+) -> bool:
+    "Whether a window taught nothing new: scales within 20 percent (root mean square), and no drift of the log density."
+    if len(density) < 50:
+        return False
+    change = np.sqrt(np.mean(np.log(after / before) ** 2))
+    first, second = np.array_split(density, 2)
+    return bool(change < 0.2 and abs(second.mean() - first.mean()) < density.std())
+
+# %% ../nbs/08_sampling.ipynb #a47b6861
 class Piece(NamedTuple):
     "A chunk of a chain's plan."
     count: int    # transitions
     phase: str    # "warmup" or "sample"
-    then: str     # what comes after it: "learn" scale and guide from the window that ends, "forget" the window, or ""
+    learn: bool   # does a window end with it that teaches scale and guide?
 
 
-def pieces(count, phase="sample", then="") -> list:
+def pieces(count, phase="sample", learn=False) -> list:
     "`count` transitions in chunks."
     lengths = [CHUNK] * (count // CHUNK) + [count % CHUNK] * (count % CHUNK > 0)
-    return [Piece(n, phase, then if i == len(lengths) - 1 else "") for i, n in enumerate(lengths)]
-
-
-def plan(warmup, draws) -> list:
-    "The whole work of a chain."
-    windows = [pieces(n, "warmup", "learn" if learn else "forget") for n, learn in warmup_windows(warmup)]
-    return sum(windows, []) + pieces(draws)
+    return [Piece(n, phase, learn and i == len(lengths) - 1) for i, n in enumerate(lengths)]
 
 
 class Chain:
     "One chain: where it stands, what it has learnt, and its plan."
 
-    def __init__(self, number, posterior, program, warmup, draws, seed, target_accept):
+    def __init__(self, number, posterior, program, warmup, draws, seed, target_accept, remembered):
         self.number, self.posterior, self.program, self.seed, self.target = number, posterior, program, seed, target_accept
-        self.plan = plan(warmup, draws)
+        *windows, (last, _) = warmup_windows(warmup)
+        self.windows = [piece for length, learn in windows for piece in pieces(length, "warmup", learn)]
+        self.after = pieces(last, "warmup") + pieces(draws)  # the last stretch, and the draws
         self.inputs, self.scale, self.adaptation = posterior.inputs, np.ones(posterior.dimension), fresh_adaptation(0.1)
-        self.x, self.window, self.draws, self.stats = None, [], [], []
+        self.x, self.window, self.draws, self.stats, self.remembered = None, [], [], [], remembered
         self.chunks, self.done, self.divergences, self.seconds = 0, 0, 0, {"warmup": 0.0, "sample": 0.0}
 
     @property
     def finished(self) -> bool:
-        return self.chunks == len(self.plan)
+        return not self.windows and not self.after
+
+    @property
+    def planned(self) -> int:
+        "Transitions, done and to come."
+        return self.done + sum(piece.count for piece in self.windows + self.after)
 
     def advance(self):
         "The next chunk of the plan."
-        start, (count, phase, then) = time.perf_counter(), self.plan[self.chunks]
+        start, (count, phase, learn) = time.perf_counter(), (self.windows or self.after).pop(0)
         if self.x is None:
             self._start()
         seed = np.random.SeedSequence([self.seed, self.number, self.chunks]).generate_state(2).astype(np.int32)
-        self.adaptation, draws, stats = self.program.transitions(
-            self.x, count, self.scale, self.adaptation, phase == "warmup", seed, self.target, self.tensors)
-        self.x = draws[-1]
+        run = lambda: self.program.transitions(self.x, count, self.scale, self.adaptation, phase == "warmup", seed, self.target,
+                                               self.tensors)
+        self.adaptation, draws, stats = self.remembered((self.number, self.chunks, self.x, count), run)
+        self.x, self.chunks, self.done = draws[-1], self.chunks + 1, self.done + count
         if phase == "warmup":
-            self.window.append(draws)
+            self.window.append((draws, stats[:, STATS.index("lp")]))
         else:
             self.draws.append(draws)
             self.stats.append(stats)
             self.divergences += int(stats[:, STATS.index("diverging")].sum())
-        if then == "learn":
+        if learn:
             self._learn()
-        self.window = self.window if then == "" else []
-        self.chunks, self.done = self.chunks + 1, self.done + count
-        if phase == "warmup" and self.plan[self.chunks].phase == "sample":
+        elif phase == "warmup" and self.after[0].phase == "sample":
             self.adaptation[4] = self.adaptation[1]
         self.seconds[phase] += time.perf_counter() - start
 
@@ -215,11 +235,79 @@ class Chain:
         self.x = near[usable.argmax()]
 
     def _learn(self):
-        self.inputs, x = learn_guides(self.posterior, np.concatenate(self.window).astype(float), self.inputs)
-        self.tensors, self.x = self.program.tensors(self.inputs), x[-1]
+        window, density = map(np.concatenate, zip(*self.window))
+        self.inputs, x = learn_guides(self.posterior, window.astype(float), self.inputs)
+        self.tensors, self.x, self.window = self.program.tensors(self.inputs), x[-1], []
         some = x[np.linspace(0, len(x) - 1, min(CHUNK, len(x))).astype(int)]
-        self.scale = learn_scale(x, self.program.look(some, self.tensors)[1])
+        before, self.scale = self.scale, learn_scale(x, self.program.look(some, self.tensors)[1])
         self.adaptation = fresh_adaptation(np.exp(self.adaptation[1]))
+        if has_settled(before, self.scale, density):
+            self.windows = []
+
+# %% ../nbs/08_sampling.ipynb #91a6942d
+class Checkpoint:
+    "A folder that remembers what the compiled program answered, a file a chunk."
+
+    def __init__(
+        self,
+        folder,       # made if missing
+        run: dict,    # what makes the run what it is; must be the same when it continues
+    ):
+        self.folder, card = Path(folder), Path(folder) / "run.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not card.exists() and any(self.folder.glob("*.npz")):
+                raise PrecisionError(f"checkpoint: {str(card)!r} is missing; name another folder")
+            known = json.loads(card.read_text()) if card.exists() else run
+            if not card.exists():
+                write_atomically(card, lambda file: file.write(json.dumps(run, indent=1).encode()))
+        except (OSError, ValueError) as e:
+            raise PrecisionError(f"checkpoint: cannot use {str(folder)!r}: {e}") from e
+        if other := [name for name, value in run.items() if known.get(name) != value]:
+            raise PrecisionError(f"checkpoint: the run in {str(folder)!r} has another {other[0]} ({known.get(other[0])!r}, not "
+                                 f"{run[other[0]]!r}). Name another folder, or delete it to begin again")
+
+    def remembered(self, call, run):
+        "The answer to a call if it was kept; else the answer of `run`, which is kept now."
+        chain, chunk, x, count = call
+        path, x = self.folder / f"chain{chain:02d}-chunk{chunk:05d}.npz", np.asarray(x)
+        if path.exists():
+            try:
+                with np.load(path, allow_pickle=False) as kept:
+                    start, *answer = (kept[name] for name in ("start", "adaptation", "draws", "stats"))
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as e:
+                raise PrecisionError(f"checkpoint: {str(path)!r} cannot be read ({e}); delete it and what comes after it") from e
+            if np.array_equal(start, x) and len(answer[1]) == count:
+                return tuple(answer)
+        adaptation, draws, stats = answer = run()
+        write_atomically(path, lambda file: np.savez(file, start=x, adaptation=adaptation, draws=draws, stats=stats))
+        return answer
+
+
+def write_atomically(
+    path: Path,
+    write,  # function of an open binary file
+) -> None:
+    "Write a file whole or not at all: beside its place first, then moved into it."
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
+
+# %% ../nbs/08_sampling.ipynb #39c1c137
+def identity(posterior: Posterior, **settings) -> dict:
+    "What a run's draws depend on: data, model, settings, versions."
+    digest = hashlib.sha256()
+    for name, value in sorted(posterior.inputs.items()):
+        digest.update(f"{name}{np.shape(value)}".encode() + np.ascontiguousarray(value, float).tobytes())
+    blocks = repr([(type(block).__name__, block.sizes()) for block in posterior.blocks])
+    return {"data or prior": digest.hexdigest(), "model": hashlib.sha256(blocks.encode()).hexdigest(), **settings, "chunk": CHUNK,
+            "version": f"tensorflow {tf.__version__}, tensorflow-probability {tfp.__version__}, precision {version('precision-mmm')}"}
 
 # %% ../nbs/08_sampling.ipynb #673d1adc
 @dataclass(frozen=True, eq=False)
@@ -245,13 +333,15 @@ def _positive(name, value):
 def run_nuts(
     posterior: Posterior,
     chains=4,
-    warmup=500,          # transitions per chain before the first draw is kept
+    warmup=500,          # transitions per chain before the first draw is kept, at the most: a chain that has settled stops earlier
     draws=500,           # draws kept per chain
     seed=0,              # the same seed gives the same draws, whatever the number of threads
     threads=None,        # at most one per chain; all cores by default
     target_accept=0.9,   # higher: smaller steps, fewer divergences, slower
     dtype=tf.float32,    # of the arithmetic inside the sampler
     progress=True,       # show a progress bar
+    checkpoint=None,     # folder to remember the run in; the same call continues it
+    more=None,           # function of the `PosteriorSamples` so far: how many more draws per chain? 0 ends the run
 ) -> PosteriorSamples:
     "Draw from a posterior with NUTS, windowed warm-up, and chains on threads."
     chains, warmup, draws = _positive("chains", chains), _positive("warmup", warmup), _positive("draws", draws)
@@ -259,12 +349,21 @@ def run_nuts(
         raise PrecisionError(f"seed must be a whole number, zero or more; got {seed!r}")
     if not 0 < target_accept < 1:
         raise PrecisionError(f"target_accept must lie between 0 and 1; got {target_accept!r}")
-    threads = min(chains, _positive("threads", os.cpu_count() if threads is None else threads))
+    threads, remembered = min(chains, _positive("threads", os.cpu_count() if threads is None else threads)), lambda call, run: run()
+    if checkpoint is not None:
+        remembered = Checkpoint(checkpoint, identity(posterior, seed=int(seed), warmup=warmup, target_accept=float(target_accept),
+                                                     dtype=tf.as_dtype(dtype).name)).remembered
     program, start = Program(posterior, dtype), time.perf_counter()
-    team = [Chain(c, posterior, program, warmup, draws, int(seed), target_accept) for c in range(chains)]
+    team = [Chain(c, posterior, program, warmup, draws, int(seed), target_accept, remembered) for c in range(chains)]
     with tqdm(total=chains * (warmup + draws), unit="draw", disable=not progress, desc="sampling") as bar:
-        interrupted = _take_turns(team, threads, bar)
-    return _gather(team, interrupted, program.compile_seconds, time.perf_counter() - start)
+        while True:
+            interrupted = _take_turns(team, threads, bar)
+            samples = _gather(team, interrupted, program.compile_seconds, time.perf_counter() - start)
+            wanted = 0 if interrupted or more is None else more(samples)
+            if not wanted:
+                return samples
+            for chain in team:
+                chain.after += pieces(wanted)
 
 
 def _take_turns(team, threads, bar) -> bool:
@@ -279,6 +378,7 @@ def _take_turns(team, threads, bar) -> bool:
                     future.result()
                     if not chain.finished:
                         running[pool.submit(chain.advance)] = chain
+                bar.total = sum(c.planned for c in team)
                 bar.update(sum(c.done for c in team) - bar.n)
                 bar.set_postfix(step=f"{np.exp(team[0].adaptation[4]):.3f}", divergences=sum(c.divergences for c in team))
             return False
