@@ -169,11 +169,13 @@ def _new_guide(part, state, inputs):
 
 
 @lru_cache(maxsize=16)
-def _guide_program(blocks):
-    "Traced once for blocks: (draws, inputs) -> (guides, draws in their coordinates)."
+def _guide_program(blocks, shapes):
+    "Traced once for blocks and input shapes: (draws, inputs) -> (guides, draws in their coordinates)."
     sizes, parts = free_sizes(blocks), [block.part for block in blocks if hasattr(block, "part") and block.part.guided]
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    real = lambda *shape: tf.TensorSpec(shape, tf.float64)
+
+    @tf.function(autograph=False, input_signature=(real(None, sum(sizes.values())), {k: real(*shape) for k, shape in shapes}))
     def program(x, inputs):
         free = dict(zip(sizes, tf.split(x, list(sizes.values()), axis=-1)))
         state, _ = evaluate(blocks, x, inputs)
@@ -195,5 +197,6 @@ def learn_guides(
     "Where the data put each guided quantity, and the precision they add to the prior's."
     with tf.device("CPU:0"):
         tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in ("adstock", "Q")}
-        guides, moved = _guide_program(posterior.blocks)(tf.constant(x), tensors)
+        shapes = tuple((name, tuple(value.shape)) for name, value in tensors.items())
+        guides, moved = _guide_program(posterior.blocks, shapes)(tf.constant(x), tensors)
     return inputs | {name: guide.numpy() for name, guide in guides.items()}, moved.numpy()

@@ -10,7 +10,8 @@ from precision import sampling
 from precision.data import prepare
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.posterior import build_posterior
-from precision.sampling import SAMPLER_NODES, Program, named_values, run_nuts, warmup_windows
+from precision.program import SAMPLER_NODES, Program
+from precision.sampling import named_values, run_nuts, warmup_windows
 
 
 @pytest.fixture(scope="module")
