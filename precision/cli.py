@@ -171,7 +171,7 @@ def demo_command(args) -> None:
     data, model = write_example(sim, folder)
     tree, leaf, top = sim.hierarchy, sim.hierarchy.levels[0], sim.hierarchy.levels[-1]
     print(f"Simulated {len(sim.y)} weeks of sales with known truth (seed {args.seed}):\n{tree}\n", flush=True)
-    spec = dataclasses.replace(read_model(model), sampling=Sampling(draws=1000, seed=args.seed, target_accept=0.9))
+    spec = dataclasses.replace(read_model(model), sampling=Sampling(draws=1000, seed=args.seed))
     fit = fit_model(spec, read_data(data, spec), args.quiet)
 
     decay_truth, truth = sim.truth.decay, sim.contributions(top).sum()

@@ -320,7 +320,12 @@ def _fit_all(mmm, metrics, sampling) -> dict:
     "One fit a metric; what is wrong with the sampling is said once, for all of them, by the caller."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)
-        return {name: mmm.fit(**metric.inputs, **sampling) for name, metric in metrics.items()}
+        return {name: mmm.fit(**metric.inputs, **sampling | _own_checkpoint(sampling, name)) for name, metric in metrics.items()}
+
+
+def _own_checkpoint(sampling, name) -> dict:
+    "A folder for each metric inside the one that was given."
+    return {"checkpoint": Path(sampling["checkpoint"]) / name} if sampling.get("checkpoint") else {}
 
 # %% ../nbs/15_ensemble.ipynb #4dc098fb
 def ensemble(

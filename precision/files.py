@@ -40,6 +40,8 @@ class Sampling:
     draws: int = None
     seed: int = None
     target_accept: float | int = None  # higher: smaller steps, fewer divergences, slower
+    target_ess: float | int = None     # instead of draws: sample until everything reported has it
+    max_draws: int = None
 
 # %% ../nbs/16_files.ipynb #f011d4be
 @dataclass(frozen=True)
