@@ -114,7 +114,7 @@ def test_in_sample_schemes_are_what_they_say(result, loos):
     y = Y.to_numpy()[2:]
     mean = {name: fit.accounts.fitted().mean(axis=0) for name, fit in result.fits.items()}
     for scheme, score in (("rmse", lambda m: 1 / np.sqrt(((y - m) ** 2).mean())), ("mae", lambda m: 1 / np.abs(y - m).mean()),
-                          ("r2", lambda m: 1 - ((y - m) ** 2).sum() / ((y - y.mean()) ** 2).sum())):
+                          ("r2", lambda m: max(0, 1 - ((y - m) ** 2).sum() / ((y - y.mean()) ** 2).sum()))):
         expected = pd.Series({name: score(m) for name, m in mean.items()})
         np.testing.assert_allclose(list(weigh(result.fits, loos, scheme).values()), expected / expected.sum())
     sigma = pd.Series({name: 1 / fit.posterior.sigma.values.mean() for name, fit in result.fits.items()})
