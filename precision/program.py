@@ -138,6 +138,8 @@ def keep_programs() -> Path | None:
         return None
     os.environ["TF_XLA_FLAGS"] = (f"{flags} --tf_xla_persistent_cache_directory={folder} "
                                   "--tf_xla_persistent_cache_device_types=CPU").strip()
+    tf.constant(0.0)  # TensorFlow reads its flags now, and never again
+    os.environ["TF_XLA_FLAGS"] = flags
     return folder
 
 # %% ../nbs/08_program.ipynb #bf9bde4c

@@ -1,6 +1,9 @@
 """The sampler: the right distribution, the same draws on any number of threads, and a clean stop."""
 
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -104,3 +107,81 @@ def test_other_data_of_the_same_shape_compile_nothing(posterior):
     data = posterior.data
     again = build_posterior(prepare(data.hierarchy, data.y[::-1], data.U * 7), nodes=SAMPLER_NODES)
     assert Program(again).compile_seconds == 0.0
+
+
+def test_a_chain_that_has_settled_warms_up_no_longer(posterior):
+    program = Program(posterior)
+    chain = sampling.Chain(0, posterior, program, 1000, 50, 1, 0.85, lambda call, run: run())
+    while not chain.finished:
+        chain.advance()
+    assert chain.done == chain.planned < 600 and len(np.concatenate(chain.draws)) == 50
+
+
+# A run that is remembered
+
+KILLED = """
+import sys
+sys.path.insert(0, "tests")
+from test_program import small_posterior
+from precision.sampling import run_nuts
+run_nuts(small_posterior(), chains=2, warmup=200, draws=20_000, seed=3, progress=False, checkpoint=sys.argv[1])
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped(posterior, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("chain*.npz"))) < 16 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -9, "the run ended before it could be killed"
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("chain*.npz")}
+    whole = run_nuts(posterior, chains=2, warmup=200, draws=600, seed=3, progress=False)
+    resumed = run_nuts(posterior, chains=2, warmup=200, draws=600, seed=3, progress=False, checkpoint=tmp_path)
+    assert (resumed.draws == whole.draws).all() and all((resumed.stats[k] == whole.stats[k]).all() for k in whole.stats)
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items()), "what was kept was computed anew"
+
+
+def test_a_run_may_be_made_longer(posterior, tmp_path):
+    settings = dict(chains=2, warmup=100, seed=2, progress=False)
+    run_nuts(posterior, draws=70, checkpoint=tmp_path, more=lambda s: 50 if s.draws.shape[1] < 170 else 0, **settings)
+    longer = run_nuts(posterior, draws=230, checkpoint=tmp_path, **settings)
+    assert (longer.draws == run_nuts(posterior, draws=230, **settings).draws).all()
+
+
+def test_another_run_does_not_continue_this_one(posterior, tmp_path):
+    settings = dict(chains=1, warmup=20, draws=10, progress=False, checkpoint=tmp_path)
+    run_nuts(posterior, **settings)
+    data = posterior.data
+    other = build_posterior(prepare(data.hierarchy, data.y + data.U[:, 0], data.U), nodes=SAMPLER_NODES)
+    for changed, what in (({"seed": 9}, "seed"), ({"warmup": 30}, "warmup"), ({"target_accept": 0.7}, "target_accept")):
+        with pytest.raises(PrecisionError, match=f"another {what}"):
+            run_nuts(posterior, **settings | changed)
+    with pytest.raises(PrecisionError, match="another data or prior"):
+        run_nuts(other, **settings)
+
+
+def test_what_cannot_be_read_is_named(posterior, tmp_path):
+    settings = dict(chains=1, warmup=20, draws=10, progress=False, checkpoint=tmp_path)
+    run_nuts(posterior, **settings)
+    broken = sorted(tmp_path.glob("chain*.npz"))[0]
+    broken.write_bytes(broken.read_bytes()[:50])
+    with pytest.raises(PrecisionError, match=broken.name):
+        run_nuts(posterior, **settings)
+    (tmp_path / "run.json").write_text("no card")
+    with pytest.raises(PrecisionError, match="checkpoint"):
+        run_nuts(posterior, **settings)
+    (tmp_path / "file").touch()
+    with pytest.raises(PrecisionError, match="checkpoint"):
+        run_nuts(posterior, **settings | {"checkpoint": tmp_path / "file"})
+
+
+def test_nothing_half_written_stays(tmp_path):
+    def fails(file):
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    (tmp_path / "kept").write_text("old")
+    with pytest.raises(OSError, match="no space"):
+        sampling.write_atomically(tmp_path / "kept", fails)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept").read_text() == "old"
