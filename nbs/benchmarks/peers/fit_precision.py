@@ -1,4 +1,4 @@
-"Precision's own fit. `DATA.npz RESULT none|michaelis_menten` with PRECISION_CACHE telling whether programs are kept."
+"Precision's own fit: `DATA.npz RESULT none|michaelis_menten`, and `careful` for many draws. PRECISION_CACHE tells where programs are kept."
 import common
 from common import CHAINS, DRAWS, SEED, WARMUP, time
 

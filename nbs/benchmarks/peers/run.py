@@ -3,7 +3,7 @@
     bash environments.sh ~/benchmark-environments
     ~/benchmark-environments/precision/bin/python run.py ~/benchmark-environments
 
-Takes about ten minutes on two cores; leave the machine alone meanwhile. Writes results.json and twins.csv beside this file.
+Takes about eight minutes on two cores; leave the machine alone meanwhile. Writes results.json and twins.csv beside this file.
 """
 
 import argparse
@@ -26,14 +26,20 @@ HERE = Path(__file__).parent
 NESTED = {f"c{c}": {f"c{c}p{p}": [f"c{c}p{p}t{t}" for t in range(3)] for p in range(3)} for c in range(3)}
 SATURATED = {"tv": {"linear": ["l1", "l2"], "stream": ["s1", "s2"]}, "search": {"google": ["g1", "g2", "g3"], "bing": ["b1"]},
              "social": {"meta": ["m1", "m2"], "tiktok": ["t1"]}, "radio": {"local": ["r1"]}}
-RUNS = (  # data, label, environment, script, more arguments, programs kept from
-    ("nested27", "Precision", "precision", "fit_precision.py", ["none"], "fresh"),
-    ("nested27", "PyMC", "pymc", "nested_pymc.py", [], None),
-    ("nested27", "NumPyro", "numpyro", "nested_numpyro.py", [], None),
-    ("saturated12", "Precision", "precision", "fit_precision.py", ["michaelis_menten"], "fresh"),
-    ("saturated12", "Precision, second process", "precision", "fit_precision.py", ["michaelis_menten"], "kept"),
-    ("saturated12", "PyMC-Marketing", "pymc-marketing", "fit_marketing.py", [], None),
-    ("saturated12", "Meridian", "meridian", "fit_meridian.py", [], None),
+RUNS = (  # data, label, environment, script, more arguments
+    ("nested27", "Precision", "precision", "fit_precision.py", ["none"]),
+    ("nested27", "PyMC", "pymc", "nested_pymc.py", []),
+    ("nested27", "NumPyro", "numpyro", "nested_numpyro.py", []),
+    ("saturated12", "Precision", "precision", "fit_precision.py", ["michaelis_menten"]),
+    ("saturated12", "Precision, second process", "precision", "fit_precision.py", ["michaelis_menten"]),
+    ("saturated12", "PyMC-Marketing", "pymc-marketing", "fit_marketing.py", []),
+    ("saturated12", "Meridian", "meridian", "fit_meridian.py", []),
+)
+
+
+TWINS = (  # the same posterior, drawn carefully
+    ("nested27", "Precision, careful", "precision", "fit_precision.py", ["none", "careful"]),
+    ("nested27", "NumPyro, careful", "numpyro", "nested_numpyro.py", ["careful"]),
 )
 
 
@@ -67,7 +73,7 @@ def smallest_ess(draws):
     return min(float(az.ess(az.convert_to_dataset({"v": value}))["v"].min()) for value in draws.values())
 
 
-def measure(environments, folder, data, label, environment, script, more, kept):
+def measure(environments, folder, data, label, environment, script, more):
     result = folder / f"{data}-{label}".replace(" ", "-").replace(",", "")
     settings = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PRECISION_CACHE": str(folder / f"programs-{data}")}
     command = [environments / environment / "bin" / "python", HERE / script, folder / f"{data}.npz", result, *more]
@@ -101,27 +107,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environments", type=Path, help="folder made by environments.sh")
     parser.add_argument("--csv", type=Path, help="a file for the second data set, instead of the simulated one")
-    parser.add_argument("--only", help="part of a label: run these alone, and print")
+    parser.add_argument("--only", choices=("times", "twins"), help="leave the other part as it was")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder, environments = Path(place), options.environments.expanduser().absolute()
         write_simulated(folder / "nested27.npz", NESTED, "none")
         if options.csv:
             write_csv(folder / "saturated12.npz", options.csv)
         else:
             write_simulated(folder / "saturated12.npz", SATURATED, "michaelis_menten")
-        runs = [run for run in RUNS if not options.only or options.only in run[1]]
-        rows, draws = zip(*(measure(options.environments.expanduser().absolute(), folder, *run) for run in runs))
-    if options.only:
-        return 0
-    by_label = {(row["data"], row["label"]): d for row, d in zip(rows, draws)}
-    ours = by_label["nested27", "Precision"]
-    pd.concat({peer: twins(ours, by_label["nested27", peer]) for peer in ("PyMC", "NumPyro")}, names=["peer", "row"]).reset_index(
-        "row", drop=True).to_csv(HERE / "twins.csv", float_format="%.6g")
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    about = {"machine": machine, "chains": CHAINS, "warmup": WARMUP, "draws": DRAWS,
-             "second_data": options.csv.name if options.csv else "simulated"}
-    (HERE / "results.json").write_text(json.dumps({"about": about, "runs": rows}, indent=1) + "\n")
+        if options.only != "twins":
+            rows = [measure(environments, folder, *run)[0] for run in RUNS]
+            about = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+                     "chains": CHAINS, "warmup": WARMUP, "draws": DRAWS,
+                     "second data": options.csv.name if options.csv else "simulated"}
+            (HERE / "results.json").write_text(json.dumps({"about": about, "runs": rows}, indent=1) + "\n")
+        if options.only != "times":
+            ours, theirs = (measure(environments, folder, *run)[1] for run in TWINS)
+            twins(ours, theirs).to_csv(HERE / "twins.csv", index=False, float_format="%.6g")
     return 0
 
 
