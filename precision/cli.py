@@ -100,7 +100,7 @@ def fit_command(args) -> None:
     spec = read_model(args.model)
     data = read_data(args.data, spec)
     folder = results_folder(args.out, args.overwrite)
-    fit = fit_model(spec, data, args.quiet)
+    fit = fit_model(spec, data, args.quiet, args.checkpoint)
     files = save_results(fit, folder)
     top = fit.hierarchy.levels[-1]
     _print_table(f"Contribution by {top} over {len(data['y'])} periods, in units of {spec.outcome}, and its share",
@@ -114,6 +114,7 @@ def fit_model(
     spec: ModelFile,
     data: dict,       # from `read_data`
     quiet: bool,      # no progress bar?
+    checkpoint: str = None,  # folder to remember the run in
 ):                    # a `Fit`
     "The model of the file on the data of the file."
     with _without_greetings():
@@ -125,7 +126,7 @@ def fit_model(
     frames = {name: frame for name, frame in data.items() if name != "hierarchy"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)  # its sentences are printed with the results
-        return mmm.fit(**frames, progress=not quiet, **_given(spec.sampling))
+        return mmm.fit(**frames, progress=not quiet, checkpoint=checkpoint, **_given(spec.sampling))
 
 
 @contextlib.contextmanager
@@ -200,6 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--model", required=True, metavar="model.yaml", help="what the columns mean: outcome, date, hierarchy, "
                      "and, if wanted, controls, yearly_waves, spend, levels, options, priors, sampling")
     fit.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made if missing")
+    fit.add_argument("--checkpoint", metavar="DIR", help="remember the run in this folder; a run that was killed goes on where it "
+                     "stopped when called again")
     fit.set_defaults(run=fit_command)
 
     demo = commands.add_parser("demo", help="fit simulated data and compare with the truth", description="Simulate data with "

@@ -19,7 +19,7 @@ import xarray as xr
 
 import precision.plots as plots
 from .data import Dataset, prepare
-from .draws import groups_of, judge, load_groups, loo, save_groups, smallest_ess, summary, to_idata
+from .draws import diagnostics, groups_of, judge, load_groups, loo, save_groups, smallest_ess, summary, to_idata
 from .hierarchy import Hierarchy, PrecisionError
 from .blocks import DECAYS, EFFECTS, MEDIA, Priors
 from .posterior import LIKELIHOODS, POOLINGS, RESIDUALS, build_posterior, choose
@@ -277,6 +277,8 @@ class MMM:
         sampled = time.perf_counter()
         fit = _report(self, posterior, samples, seed)
         fit.timing.update({"prepare": prepared} | samples.seconds | {"report": time.perf_counter() - sampled})
+        if more and not samples.interrupted and (ess := diagnostics(fit.idata)["ess_bulk"][0]) < target_ess:
+            fit.notes.append(f"target_ess={target_ess:g} was not reached: {ess:.0f} after max_draws={max_draws} draws per chain")
         for sentence in fit.diagnosis:
             warnings.warn(sentence, PrecisionWarning, stacklevel=2)
         return fit

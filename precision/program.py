@@ -22,13 +22,19 @@ import tensorflow_probability as tfp
 from .posterior import Posterior, learn_guides, log_density
 
 # %% ../nbs/08_program.ipynb #3c911610
-def fresh_adaptation(step_size):
+def fresh_adaptation(
+    step_size: float,  # to begin with, > 0
+) -> np.ndarray:       # [5]
     "Dual averaging at its start: (error, log averaged step, count, log anchor, log step)."
     return np.array([0.0, np.log(step_size), 0.0, np.log(10 * step_size), np.log(step_size)])
 
 
-def adapt_step(adaptation, acceptance, target):
-    "One update of dual averaging; tensors in, tensor [5] out."
+def adapt_step(
+    adaptation: tf.Tensor,  # [5], from `fresh_adaptation`
+    acceptance: tf.Tensor,  # of the last transition, in [0, 1]
+    target: tf.Tensor,      # acceptance to aim at, in (0, 1)
+) -> tf.Tensor:             # [5]
+    "One update of dual averaging."
     error, log_average, count, anchor, _ = tf.unstack(adaptation)
     count += 1
     error += (target - acceptance - error) / (count + 10)
@@ -43,7 +49,12 @@ STATS = ("acceptance_rate", "step_size", "n_steps", "diverging", "reached_max_tr
 
 
 @lru_cache(maxsize=16)
-def compiled_chunk(blocks, shapes, dtype, max_tree_depth=10):
+def compiled_chunk(
+    blocks: tuple,          # of a `Posterior`
+    shapes: tuple,          # (name, shape) of its inputs
+    dtype: tf.DType,        # of the arithmetic
+    max_tree_depth=10,      # a trajectory has at most 2^10 - 1 leapfrogs
+):                          # tf.function of points, count, look, scale, adaptation, adapt, seed, target, inputs
     "The compiled program for blocks and input shapes, shared by every fit that has them."
 
     @tf.function(autograph=False)

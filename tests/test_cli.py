@@ -252,8 +252,14 @@ def test_a_fit_from_files_to_files(tmp_path, capsys):
     data, model = write_example(simulate(periods=60, seed=3), tmp_path)
     with open(model, "a") as file:
         file.write("sampling: {chains: 2, warmup: 100, draws: 60, seed: 1}\n")
-    assert main(["fit", str(data), "--model", str(model), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    words = ["fit", str(data), "--model", str(model), "--quiet", "--checkpoint", str(tmp_path / "kept"), "--out"]
+    assert main([*words, str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").iterdir()}
+    assert main([*words, str(tmp_path / "again")]) == 0 and kept == {path: path.stat().st_mtime_ns for path in kept}
+    capsys.readouterr()
+    first, again = (pd.read_csv(tmp_path / out / "decay_rates.csv") for out in ("out", "again"))
+    pd.testing.assert_frame_equal(first, again)
     assert "social" in printed and "Diagnosis:" in printed
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"fit.nc", "decay_rates.csv", "summary.csv", "totals_channel.csv", "contributions_tactical.csv", "actual_vs_fitted.png"} <= files

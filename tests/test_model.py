@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from precision.data import yearly_waves
-from precision.draws import groups_of
+from precision.draws import diagnostics, groups_of
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, Fit, PrecisionWarning
 
@@ -166,3 +166,38 @@ def test_without_controls(fit):
     plain = fit.mmm.fit(y, U, **QUICK)
     assert list(plain.decomposition().node.unique()) == ["intercept", "x", "y"]
     assert plain.posterior.control_effect.sizes["control"] == 0
+
+
+# Enough is enough
+
+def test_sampling_stops_when_it_is_enough():
+    y, U, Z = data()
+    mmm, settings = MMM(build_hierarchy(*TREES[2])), dict(chains=2, warmup=150, seed=3, progress=False)
+    fit = mmm.fit(y, U, Z, target_ess=60, **settings)
+    draws = fit.sample_shape[1]
+    assert diagnostics(fit.idata)["ess_bulk"][0] >= 60 and draws % 50 == 0
+    longer = mmm.fit(y, U, Z, draws=draws + 50, **settings)
+    assert np.array_equal(longer.posterior["decay"][:, :draws], fit.posterior["decay"])
+
+
+def test_a_target_that_is_out_of_reach_ends_all_the_same_and_says_so():
+    y, U, Z = data()
+    fit = MMM(build_hierarchy(*TREES[2])).fit(y, U, Z, target_ess=10_000, max_draws=170, chains=2, warmup=100, progress=False)
+    assert fit.sample_shape == (2, 170) and any("target_ess=10000 was not reached" in note for note in fit.notes)
+
+
+@pytest.mark.parametrize("wrong, what", [({"target_ess": 0}, "target_ess"), ({"target_ess": "all"}, "target_ess"),
+                                         ({"target_ess": 100, "max_draws": 50}, "max_draws")])
+def test_a_target_that_makes_no_sense_is_named(wrong, what):
+    y, U, Z = data()
+    with pytest.raises(PrecisionError, match=what):
+        MMM(build_hierarchy(*TREES[2])).fit(y, U, Z, progress=False, **wrong)
+
+
+def test_a_fit_that_is_remembered_is_the_same_fit(tmp_path):
+    y, U, Z = data()
+    mmm = MMM(build_hierarchy(*TREES[2]))
+    fits = [mmm.fit(y, U, Z, seed=2, checkpoint=tmp_path, **QUICK) for _ in range(2)]
+    assert fits[0].posterior.equals(fits[1].posterior)
+    with pytest.raises(PrecisionError, match="another seed"):
+        mmm.fit(y, U, Z, seed=3, checkpoint=tmp_path, **QUICK)
