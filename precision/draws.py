@@ -83,7 +83,7 @@ def _plain(dataset):
 def smallest_ess(
     values: dict,  # {name: [chain, draw, ...]}; what has no estimate is NaN
 ) -> float:
-    "The smallest bulk effective sample size of all values; infinite where nothing is estimated."
+    "The smallest bulk effective sample size of all values; NaN where nothing has an estimate."
     with _quiet():
         return _worst(_plain(az.ess(xr.Dataset({
             name: (("chain", "draw", *(f"{name}_{i}" for i in range(np.ndim(value) - 2))), value) for name, value in values.items()}),

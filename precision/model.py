@@ -208,7 +208,7 @@ class Enough:
         "How many more draws per chain; 0: enough."
         have = samples.draws.shape[1]
         ess = smallest_ess(in_users_units(self.posterior, named_values(self.posterior, samples), self.seed))
-        if ess >= self.target or have >= self.most:
+        if not ess < self.target or have >= self.most:  # without any estimate, more draws do not help
             return 0
         missing = min(have * (1.05 * self.target / ess - 1), 2 * have)
         return int(min(-(-missing // CHUNK) * CHUNK, self.most - have))

@@ -159,6 +159,16 @@ def test_another_run_does_not_continue_this_one(posterior, tmp_path):
             run_nuts(posterior, **settings | changed)
     with pytest.raises(PrecisionError, match="another data or prior"):
         run_nuts(other, **settings)
+    with pytest.raises(PrecisionError, match="another model"):
+        run_nuts(build_posterior(data, normalize_adstock=False, nodes=SAMPLER_NODES), **settings)
+
+
+def test_what_makes_a_run_what_it_is(posterior):
+    data = posterior.data
+    build = lambda h=data.hierarchy, **options: sampling.identity(build_posterior(
+        prepare(h, data.y, data.U), nodes=SAMPLER_NODES, **options))
+    regrouped = [build(build_hierarchy({"x": tree})) for tree in ({"p": ["a", "b"], "q": ["c"]}, {"p": ["a"], "q": ["b", "c"]})]
+    assert build() == build() and regrouped[0] != regrouped[1] and build() != build(normalize_adstock=False)
 
 
 def test_what_cannot_be_read_is_named(posterior, tmp_path):
