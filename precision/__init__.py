@@ -1,7 +1,10 @@
 """Precision: Bayesian marketing mix modelling of channels, platforms and tacticals."""
 __version__ = "0.1.0"
 
+import os
 from importlib import import_module
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs by itself (no GPU here, ...) is of no use to an analyst
 
 _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",

@@ -122,20 +122,24 @@ def chebyshev_basis_tf(
     position,  # tensor [...] in [-1, 1]
     count,     # number of polynomials
 ):             # tensor [..., count]
-    "The same for tensors, with the derivative T_r'(cos v) = r sin(r v) / sin(v)."
+    "The same for tensors, by products of T_0 ... T_3 and T_0, T_4, T_8 ...; no cosine is computed."
     import tensorflow as tf
 
-    order = tf.range(count, dtype=position.dtype)
+    def plus(a, b, x):  # cos(a + b) and sin(a + b) / sin(v), where x = cos(v)
+        return a[0] * b[0] - (1 - x * x) * a[1] * b[1], a[1] * b[0] + a[0] * b[1]
 
     @tf.custom_gradient
-    def basis(position):
-        angle = tf.acos(tf.clip_by_value(position, -1.0, 1.0))[..., None]
-
-        def gradient(upstream):
-            slopes = order * tf.sin(order * angle) / tf.maximum(tf.sin(angle), 1e-6)
-            return tf.reduce_sum(upstream * slopes, axis=-1)
-
-        return tf.cos(order * angle), gradient
+    def basis(x):
+        zero, one = (tf.ones_like(x), tf.zeros_like(x)), (x, tf.ones_like(x))
+        two = plus(one, one, x)
+        fine, coarse = [zero, one, two, plus(two, one, x)], [zero]
+        while 4 * len(coarse) < count:
+            coarse.append(plus(coarse[-1], plus(two, two, x), x))
+        column, row = (tuple(tf.stack(part, axis=-1) for part in zip(*angles)) for angles in (coarse, fine))
+        table = plus([part[..., None] for part in column], [part[..., None, :] for part in row], x[..., None, None])
+        shape = tf.concat([tf.shape(x), [4 * len(coarse)]], axis=0)
+        polynomial, slope = (tf.reshape(part, shape)[..., :count] for part in table)
+        return polynomial, lambda upstream: tf.reduce_sum(upstream * slope * tf.range(count, dtype=x.dtype), axis=-1)
 
     return basis(position)
 

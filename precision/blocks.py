@@ -8,7 +8,7 @@ __all__ = ['DECAYS', 'EFFECTS', 'MEDIA', 'Priors', 'standard_normal', 'PooledPar
 
 # %% ../nbs/06_blocks.ipynb #51bdc089
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,7 @@ from .adstock import (
     interpolate_in_decay)
 from .data import Dataset
 from .hierarchy import PrecisionError, nearest
-from .pooling import Tree, pool
+from .pooling import Tree, draw_parents, pool
 from .saturation import Saturation
 
 # %% ../nbs/06_blocks.ipynb #6694b35d
@@ -52,7 +52,7 @@ class Priors:
 # %% ../nbs/06_blocks.ipynb #9627d9fd
 def standard_normal(v):
     "Standard normal log density, summed over the last axis."
-    return -0.5 * tf.reduce_sum(v * v + np.log(2 * np.pi), axis=-1)
+    return -0.5 * tf.reduce_sum(tf.square(v), axis=-1) - 0.5 * np.log(2 * np.pi) * v.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ class PooledPart:
         folded = free.get(f"{self.name}_spread")
         return pooled.log_prior + (0.0 if folded is None else standard_normal(folded))
 
+    def draw_parents(self, state, rng):
+        "The state with fresh values of the levels above the bottom."
+        pooled, (centre, sd, spreads, *_), *ruler = state[self.name]
+        values = draw_parents(self.tree, pooled.values[0], centre, sd, spreads, rng)
+        return state | {self.name: (replace(pooled, values=values), (centre, sd, spreads), *ruler)}
+
     def arguments(self, free, inputs, offset, gain):
         "(centre, sd, spreads) as `pool` wants them, and the guide's (information, location) if there is one."
         centre, sd, scale = tf.unstack(inputs[f"{self.name}_prior"])
@@ -87,7 +93,7 @@ class PooledPart:
         if not self.guided:
             return centre, sd, spreads
         location, information = tf.unstack(inputs[f"{self.name}_guide"])
-        return centre, sd, spreads, information * gain ** 2, (location - offset) / gain
+        return centre, sd, spreads, information * gain * gain, (location - offset) / gain
 
 # %% ../nbs/06_blocks.ipynb #a78e97a3
 @dataclass(frozen=True)

@@ -29,22 +29,22 @@ class NormalNoise:
 
     def inputs(self, data, priors):
         Q, d, _, _ = baseline_design(data, priors)
-        return {"y": data.y_scaled, "Q": Q, "d2": d ** 2, "noise_scale": np.array(priors.noise_scale)}
+        return {"y": data.y_scaled, "Q": Q.T.copy(), "d2": d ** 2, "noise_scale": np.array(priors.noise_scale)}
 
     def forward(self, free, inputs, state):
         "Adds sigma to the state; returns the HalfNormal log prior of sigma as a density of log sigma."
         log_sigma, scale = free["log_sigma"][..., 0], inputs["noise_scale"]
         state["sigma"] = tf.exp(log_sigma)
-        return (0.5 * np.log(2 / np.pi) - tf.math.log(scale) - 0.5 * (state["sigma"] / scale) ** 2) + log_sigma
+        return (0.5 * np.log(2 / np.pi) - tf.math.log(scale) - 0.5 * tf.square(state["sigma"] / scale)) + log_sigma
 
     def report(self, state):
         return {"sigma": state["sigma"]}
 
     def log_likelihood(self, media, inputs, state):
         "Marginal log likelihood of the standardised outcome given the media term [..., T]."
-        r, d2, variance = inputs["y"] - media, inputs["d2"], (state["sigma"] ** 2)[..., None]
-        projected = tf.einsum("...t,tk->...k", r, inputs["Q"])
-        squares = tf.reduce_sum(r * r, -1) - tf.reduce_sum(projected ** 2 * d2 / (d2 + variance), -1)
+        r, d2, variance = inputs["y"] - media, inputs["d2"], tf.square(state["sigma"])[..., None]
+        projected = tf.einsum("...t,kt->...k", r, inputs["Q"])
+        squares = tf.reduce_sum(tf.square(r), -1) - tf.reduce_sum(tf.square(projected) * d2 / (d2 + variance), -1)
         log_det = tf.reduce_sum(tf.math.log1p(d2 / variance), -1)
         periods = inputs["y"].shape[-1]
         return -0.5 * (squares / variance[..., 0] + log_det + periods * (tf.math.log(variance[..., 0]) + np.log(2 * np.pi)))

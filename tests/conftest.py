@@ -18,3 +18,11 @@ def pytest_configure():
     source = {file.name: file.read_bytes() for file in (ROOT / "precision").glob("*.py")}
     if source != {file.name: file.read_bytes() for file in installed.glob("*.py")}:
         pytest.exit(f"{installed} differs from {ROOT / 'precision'}: install it again, best with -e", returncode=3)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def xla_as_in_a_fit():
+    "XLA reads its flags once a process; a test may run programs of its own before the first fit."
+    from precision.program import instruct_xla
+
+    instruct_xla()
