@@ -20,7 +20,7 @@ import platformdirs
 import tensorflow as tf
 
 from .nuts import CHUNK, MAX_DEPTH, STATS, fresh_adaptation, run_chunk
-from .posterior import Posterior, learn_guides, log_density
+from .posterior import Posterior, free_sizes, learn_guides, log_density
 
 # %% ../nbs/09_program.ipynb #3c911610
 SAMPLER_NODES = 16  # of the interpolation in decay: the bound of its error is in the chapter on adstock
@@ -31,8 +31,10 @@ def compiled_chunk(
     blocks: tuple,    # of a `Posterior`
     shapes: tuple,    # (name, shape) of its inputs
     dtype: tf.DType,  # of the arithmetic
-):                    # tf.function of the arguments of `run_chunk` but the first, and of the model's inputs
-    "The compiled program for blocks and input shapes, shared by every fit that has them."
+):                    # function of the model's inputs and the arguments of `run_chunk` but the first; XLA compiles it on its first call
+    "The traced program for blocks and input shapes, shared by every fit that has them."
+    size = sum(free_sizes(blocks).values())
+    real, integer, truth = (lambda *shape, kind=kind: tf.TensorSpec(shape, kind) for kind in (dtype, tf.int32, tf.bool))
 
     @tf.function(jit_compile=True, autograph=False)
     def chunk(inputs, *arguments):
@@ -44,7 +46,9 @@ def compiled_chunk(
 
         return run_chunk(density_and_gradient, *arguments)
 
-    return chunk
+    return chunk.get_concrete_function(
+        {name: real(*shape) for name, shape in shapes}, real(CHUNK, size), integer(), truth(), real(size), real(5), truth(), real(),
+        real(CHUNK, size), real(CHUNK, MAX_DEPTH, 3))
 
 # %% ../nbs/09_program.ipynb #39246d32
 WHOLE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
@@ -120,8 +124,9 @@ class Program:
         start, folder = time.perf_counter(), instruct_xla()
         self.dtype, self.dimension = tf.as_dtype(dtype), posterior.dimension
         shapes = tuple((name, np.shape(value)) for name, value in posterior.inputs.items())
+        traced = compiled_chunk.cache_info().misses
         self._chunk = compiled_chunk(posterior.blocks, shapes, self.dtype)
-        new = self._chunk.experimental_get_tracing_count() == 0
+        new = compiled_chunk.cache_info().misses > traced
         if new:
             self._compile(posterior)
             if folder:
@@ -129,9 +134,8 @@ class Program:
         self.compile_seconds = time.perf_counter() - start if new else 0.0
 
     def _compile(self, posterior):
-        "Trace the program; then XLA compiles it while the guide's small program is traced."
+        "Let XLA compile the program while the guide's small program is traced."
         nowhere, inputs = np.zeros([0, self.dimension]), self.tensors(posterior.inputs)
-        self._chunk.get_concrete_function(*self._arguments(inputs, nowhere, 0, True))
         with ThreadPoolExecutor(1) as aside:
             compiled = aside.submit(self.look, nowhere, inputs)
             learn_guides(posterior, np.zeros([2, self.dimension]), posterior.inputs)
