@@ -72,14 +72,18 @@ def _checksum(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def seal(folder: Path) -> None:
+def seal(
+    folder: Path,  # where XLA keeps its programs, from `cache_folder`
+) -> None:
     "Write the checksum of every program that has none yet."
     for path in folder.glob("*.pb"):
         if not _checksum(path).exists():
             _checksum(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def clear_out(folder: Path) -> None:
+def clear_out(
+    folder: Path,  # where XLA keeps its programs, from `cache_folder`
+) -> None:
     "Remove programs that are not what was sealed, and all but the newest."
     newest = sorted(folder.glob("*.pb"), key=lambda path: path.stat().st_mtime, reverse=True)
     for place, path in enumerate(newest):
@@ -90,7 +94,7 @@ def clear_out(folder: Path) -> None:
 
 
 def own_folder() -> Path | None:
-    "The folder of kept programs, cleared out; None when they are not kept, or nobody else must be able to write there but can."
+    "The folder of kept programs, cleared out; None when they are not kept, or when others could write there."
     if (folder := cache_folder()) is None:
         return None
     try:

@@ -304,7 +304,7 @@ def _gather(team, interrupted, compile_seconds, wall) -> PosteriorSamples:
 def named_values(
     posterior: Posterior,
     samples: PosteriorSamples,
-    seed=0,  # of the parents' draws
+    seed=0,  # of the draws of the higher levels' effects
 ) -> dict:   # {name: [chain, draw, ...]}
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(number, x, inputs):
