@@ -73,3 +73,22 @@ def test_programs_need_not_be_kept(monkeypatch, tmp_path):
     assert cache_folder() is None
     monkeypatch.setenv("PRECISION_CACHE", str(tmp_path))
     assert cache_folder().parent == tmp_path and tf.__version__ in cache_folder().name
+
+
+def test_where_xla_was_used_before_a_fit_is_slower_and_still_right():
+    "XLA has read its flags by then; the program is compiled as XLA likes, and sees the same density."
+    code = ("import sys; sys.path.insert(0, 'tests'); import numpy as np, tensorflow as tf; "
+            "tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0)); "
+            "from test_program import Program, small_posterior; p = small_posterior(); program = Program(p); "
+            "points = np.random.default_rng(0).normal(0, 0.3, size=(5, p.dimension)); "
+            "exact = p.log_density(tf.constant(points), {name: tf.constant(value) for name, value in p.inputs.items()}); "
+            "print(np.abs(program.look(points, program.tensors(p.inputs))[0] - exact).max() < 1e-2)")
+    told = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PRECISION_CACHE": "off"}, capture_output=True, text=True, timeout=300)
+    assert told.stdout.strip() == "True", told.stderr
+
+
+def test_flags_of_the_environment_are_left_as_they_were():
+    code = ("import os; os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=true'; from precision.program import instruct_xla; "
+            "instruct_xla(); print(os.environ['XLA_FLAGS'], repr(os.environ.get('TF_XLA_FLAGS')))")
+    told = subprocess.run([sys.executable, "-c", code], env=os.environ | {"TF_XLA_FLAGS": ""}, capture_output=True, text=True, timeout=300)
+    assert told.stdout.strip() == "--xla_cpu_multi_thread_eigen=true ''", told.stderr
