@@ -81,9 +81,9 @@ class PooledPart:
 
     def draw_parents(self, state, rng):
         "The state with fresh values of the levels above the bottom."
-        pooled, (centre, sd, spreads, *_), *ruler = state[self.name]
-        values = draw_parents(self.tree, pooled.values[0], centre, sd, spreads, rng)
-        return state | {self.name: (replace(pooled, values=values), (centre, sd, spreads), *ruler)}
+        pooled, arguments, *ruler = state[self.name]
+        values = draw_parents(self.tree, pooled.values[0], *arguments[:3], rng)
+        return state | {self.name: (replace(pooled, values=values), arguments, *ruler)}
 
     def arguments(self, free, inputs, offset, gain):
         "(centre, sd, spreads) as `pool` wants them, and the guide's (information, location) if there is one."

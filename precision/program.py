@@ -111,13 +111,17 @@ def own_folder() -> Path | None:
 @lru_cache
 def instruct_xla() -> Path | None:
     "Tell XLA, once a process, to compile loops whole and to keep programs; the folder where, or None. A user's own flags stay."
-    before = {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS")}
-    folder = None if "persistent_cache" in before["TF_XLA_FLAGS"] else own_folder()
-    kept = f"--tf_xla_persistent_cache_directory={folder} --tf_xla_persistent_cache_device_types=CPU" if folder else ""
-    wanted = {"XLA_FLAGS": "" if "xla_backend_extra_options" in before["XLA_FLAGS"] else WHOLE_LOOPS, "TF_XLA_FLAGS": kept}
-    os.environ.update({name: f"{before[name]} {flags}".strip() for name, flags in wanted.items()})
-    tf.function(lambda: tf.constant(0.0), jit_compile=True)()  # XLA reads its flags now, and never again
-    os.environ.update(before)
+    before = {name: os.environ[name] for name in ("XLA_FLAGS", "TF_XLA_FLAGS") if name in os.environ}
+    xla, tf_xla = (before.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS"))
+    folder = None if "persistent_cache" in tf_xla else own_folder()
+    kept = f" --tf_xla_persistent_cache_directory={folder} --tf_xla_persistent_cache_device_types=CPU" if folder else ""
+    whole = "" if "xla_backend_extra_options" in xla else f" {WHOLE_LOOPS}"
+    os.environ.update(XLA_FLAGS=xla + whole, TF_XLA_FLAGS=tf_xla + kept)
+    try:
+        tf.function(lambda: tf.constant(0.0), jit_compile=True)()  # XLA reads its flags now, and never again
+    finally:
+        del os.environ["XLA_FLAGS"], os.environ["TF_XLA_FLAGS"]
+        os.environ.update(before)
     return folder
 
 # %% ../nbs/09_program.ipynb #bf9bde4c
