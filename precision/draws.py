@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'to_idata', 'groups_of', 'smallest_ess', 'diagnostics',
-           'judge', 'summary', 'loo', 'elpd_of', 'comparison_weights', 'loo_predictive_means', 'save_groups',
-           'load_groups']
+           'judge', 'against_prior', 'summary', 'loo', 'elpd_of', 'comparison_weights', 'loo_predictive_means',
+           'save_groups', 'load_groups']
 
 # %% ../nbs/18_draws.ipynb #6a5d8ebe
 import logging
@@ -130,11 +130,31 @@ def judge(idata) -> list[str]:
                     "missed; take more draws and look at the priors.")
     return said
 
+# %% ../nbs/18_draws.ipynb #6c19548e
+def against_prior(
+    prior: xr.Dataset,      # variables with dims chain, draw, ...
+    posterior: xr.Dataset,  # the same variables
+) -> pd.DataFrame:          # a row a variable and node: ranges (90%), left, moved, repeats_prior
+    "What the posterior has kept of the prior's width, and how far it has moved."
+    rows = []
+    for name in posterior.data_vars:
+        before, after = (d[name].stack(draws=("chain", "draw")).transpose("draws", ...) for d in (prior, posterior))
+        labels = after.isel(draws=0).to_series().index if after.ndim > 1 else [""]
+        for label, old, new in zip(labels, before.values.reshape(len(before), -1).T, after.values.reshape(len(after), -1).T):
+            if np.isnan(new).any():
+                continue  # a node without exposure: there is no result that could repeat anything
+            low, middle, high = np.quantile(np.searchsorted(np.sort(old), new) / len(old), [0.05, 0.5, 0.95])
+            quantiles = {f"{when}_{q}": v for when, draws in (("prior", old), ("posterior", new))
+                         for q, v in zip(("lower", "median", "upper"), np.quantile(draws, [0.05, 0.5, 0.95]))}
+            rows.append({"variable": name, "node": label} | quantiles | {"left": (high - low) / 0.9, "moved": middle - 0.5})
+    table = pd.DataFrame(rows)
+    return table.assign(repeats_prior=(table.left > 0.8) & (table.moved.abs() < 0.1))
+
 # %% ../nbs/18_draws.ipynb #89e752a1
-def summary(idata, **options) -> pd.DataFrame:
-    "ArviZ's summary of the posterior: mean, sd, interval, Monte Carlo errors, ESS and R-hat."
+def summary(variables: xr.Dataset, **options) -> pd.DataFrame:
+    "ArviZ's summary of variables: mean, sd, interval, Monte Carlo errors, ESS and R-hat."
     with _quiet():
-        return az.summary(groups_of(idata)["posterior"], **options)
+        return az.summary(variables, **options)
 
 
 def loo(idata):

@@ -50,8 +50,12 @@ POOLINGS = {
 class PositiveEffect(TreeBlock):
     "More exposure never sells less: efficiencies are log normal."
     part: PooledPart
-    listens_to = ("roi", "share", "effect_centre", "effect_sd", "effect_spread", "expected_share_of_outliers")
     centre, spread, link = np.log(0.8), 0.8, staticmethod(tf.exp)
+
+    @property
+    def listens_to(self):
+        sparse = ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
+        return ("roi", "share", "effect_centre", "effect_sd", "effect_spread", *sparse)
 
     def unlink(self, efficiency, what):
         if not efficiency > 0:

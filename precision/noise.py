@@ -18,6 +18,7 @@ from .pooling import standard_normal
 from .priors import Priors
 
 # %% ../nbs/12_noise.ipynb #391f2761
+@dataclass(frozen=True)
 class NormalErrors(Block):
     "Innovations are normal."
     parameters = ()
@@ -75,6 +76,7 @@ class StudentErrors(NormalErrors):
 LIKELIHOODS = {"normal": NormalErrors, "student_t": StudentErrors}
 
 # %% ../nbs/12_noise.ipynb #4995dcad
+@dataclass(frozen=True)
 class IidResidual(Block):
     "Residuals do not remember."
     parameters = ()
@@ -171,6 +173,20 @@ class Noise(Block):
 
     def report(self, state):
         return {"sigma": state["sigma"]}
+
+    def pointwise(self, r, values):
+        "Log density of every residual [S, T] given those before it; values {sigma, nu, phi: [S]} in the unit of r."
+        u, scale = self.residual.innovations(r, values)
+        scale = scale * values["sigma"][:, None]
+        return self._law(values).logpdf(u / scale) - np.log(scale)
+
+    def replicate(self, values, periods, rng, last=None):
+        "New residuals [S, periods]: of the stationary process, or following the residual `last` [S]."
+        u = self._law(values).rvs(size=(len(values["sigma"]), periods), random_state=rng) * values["sigma"][:, None]
+        return self.residual.remember(u, values, last)
+
+    def _law(self, values):
+        return self.errors.law({name: values[name][:, None] for name in self.errors.parameters})
 
 
 class IntegratedNoise(Noise):

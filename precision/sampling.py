@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['warmup_windows', 'learn_scale', 'has_settled', 'Piece', 'pieces', 'Chain', 'Checkpoint', 'write_atomically',
-           'identity', 'PosteriorSamples', 'run_nuts', 'named_values']
+           'identity', 'PosteriorSamples', 'run_nuts', 'named_values', 'prior_values', 'reported']
 
 # %% ../nbs/16_sampling.ipynb #4eb17cc9
 import hashlib
@@ -309,8 +309,24 @@ def named_values(
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(number, x, inputs):
         state, _ = evaluate(posterior.blocks, tf.constant(x), {k: tf.constant(v) for k, v in inputs.items()})
-        state = posterior.blocks[1].part.draw_parents(state, np.random.default_rng([seed, 2, number]))
-        return {name: v.numpy() for block in posterior.blocks for name, v in block.report(state).items()}
+        return reported(posterior.blocks, posterior.blocks[1].part.draw_parents(state, np.random.default_rng([seed, 2, number])))
 
     chains = [of_chain(number, *chain) for number, chain in enumerate(zip(samples.draws, samples.inputs))]
     return {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
+
+
+def prior_values(
+    posterior: Posterior,
+    draws: int,
+    rng: np.random.Generator,
+) -> dict:   # {name: [1, draws, ...]}, as `named_values`
+    "The same, drawn from the prior."
+    free = {name: value for block in posterior.blocks for name, value in block.draw(rng, draws, posterior.inputs).items()}
+    x = tf.constant(np.concatenate([free[name] for name in posterior.sizes], axis=1))
+    state, _ = evaluate(posterior.blocks, x, {k: tf.constant(v) for k, v in posterior.inputs.items()})
+    return {name: value[None] for name, value in reported(posterior.blocks, state).items()}
+
+
+def reported(blocks, state) -> dict:
+    "{name: values} of all blocks."
+    return {name: v.numpy() for block in blocks for name, v in block.report(state).items()}

@@ -4,20 +4,18 @@
 
 # %% auto #0
 __all__ = ['posterior_mean', 'check_interval', 'mean_and_interval', 'summarise_decay_rates', 'Accounts', 'check_level',
-           'in_users_units', 'over_time', 'in_total']
+           'in_users_units', 'level_of', 'over_time', 'in_total']
 
 # %% ../nbs/17_summaries.ipynb #0b26a7b1
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from .adstock import adstock_geometric_np, half_life
-from .data import Dataset
-from .hierarchy import PrecisionError, nearest
 from .blocks import baseline_design
-from .posterior import draw_baseline
+from .data import Dataset
+from .hierarchy import Hierarchy, PrecisionError, nearest
 from .saturation import Saturation
 
 # %% ../nbs/17_summaries.ipynb #76fd4a9b
@@ -69,21 +67,33 @@ class Accounts:
     data: Dataset
     curve: Saturation
     normalize: bool
-    values: dict  # {"decay", "effect_<bottom>", saturation parameters: [S, N], "intercept": [S], "control_effect": [S, J]}
+    values: dict  # {"decay", "effect_<lowest pooled>", saturation parameters: [S, N], "intercept": [S], "control_effect": [S, J]}
+    x: np.ndarray | None = None  # other exposures [H + T, N] in ordinary periods; those of the data by default
+    Z: np.ndarray | None = None  # their controls [T, J]
 
-    @cached_property
+    @property
     def size(self) -> int:
         return len(self.values["decay"])
 
+    @property
+    def controls(self) -> np.ndarray:
+        return self.data.Z if self.Z is None else self.Z
+
+    def size_of(self, i) -> np.ndarray:
+        "What an ordinary period of the i-th tactical is worth, [S], units of the outcome."
+        h = self.data.hierarchy
+        level = next(level for level in h.levels if f"effect_{level}" in self.values)
+        node = h.parent_index(h.levels[0], level)[i]
+        return self.data.y.std() * self.data.share[i] * self.values[f"effect_{level}"][:, node]
+
     def tactical(self, i) -> np.ndarray:
         "Contribution of the i-th tactical, [S, T]."
-        data = self.data
-        if not data.active[i]:
-            return np.zeros((self.size, len(data.y)))
-        effect = self.values[f"effect_{data.hierarchy.levels[0]}"][:, i]
-        a = adstock_geometric_np(data.x[:, i, None], self.values["decay"][:, i], self.normalize)[-len(data.y):]
+        x, periods = self.data.x if self.x is None else self.x, len(self.controls)
+        if not self.data.active[i]:
+            return np.zeros((self.size, periods))
+        a = adstock_geometric_np(x[:, i, None], self.values["decay"][:, i], self.normalize)[-periods:]
         shaped = self.curve.curve(a, {name: self.values[name][:, i] for name in self.curve.parameters})
-        return (data.y.std() * data.share[i] * effect * shaped).T
+        return (self.size_of(i) * shaped).T
 
     def node(self, level, name) -> np.ndarray:
         "Contribution of a node: the sum of its tacticals, draw by draw, [S, T]."
@@ -93,12 +103,12 @@ class Accounts:
 
     def control(self, j) -> np.ndarray:
         "Contribution of the j-th control, centred: zero at the control's mean, [S, T]."
-        centred = self.data.Z[:, j] - self.data.Z[:, j].mean()
+        centred = self.controls[:, j] - self.data.Z[:, j].mean()
         return np.outer(self.values["control_effect"][:, j], centred)
 
     def intercept(self) -> np.ndarray:
         "The level of the outcome without media and at average controls, [S, T]."
-        return np.repeat(self.values["intercept"][:, None], len(self.data.y), axis=1)
+        return np.repeat(self.values["intercept"][:, None], len(self.controls), axis=1)
 
     def baseline(self):
         "(name, draws [S, T]) of the intercept and of every control."
@@ -129,6 +139,7 @@ def in_users_units(
     posterior,  # with the curve and adstock of the model
     values,     # from `named_values`: {name: [chain, draw, ...]}
     seed=0,     # of the draws of intercept and controls
+    beta=None,  # their standardised coefficients [S, J + 1]; by default drawn given everything else
 ) -> dict:      # the same by the names of the report, {name: [chain, draw, ...]}
     "Reported variables in the user's units; NaN for nodes without any exposure."
     data, h = posterior.data, posterior.data.hierarchy
@@ -136,19 +147,30 @@ def in_users_units(
     flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
     size, sd = len(flat["sigma"]), data.y.std()
     nothing = {"intercept": np.zeros(size), "control_effect": np.zeros((size, len(data.controls)))}
-    media_block = posterior.blocks[2]
+    _, _, media_block, noise, *_ = posterior.blocks
     media = sum(draws for _, draws in Accounts(data, media_block.curve, media_block.normalize, flat | nothing).media(h.levels[0]))
-    beta = draw_baseline(data.y_scaled - media / sd, flat["sigma"], baseline_design(data, posterior.priors),
-                         np.random.default_rng([seed, 1]))
+    if beta is None:
+        design, rng = baseline_design(data, posterior.priors), np.random.default_rng([seed, 1])
+        beta = noise.baseline(data.y_scaled - media / sd, flat, design, rng)
+    flat.pop("baseline", None)
     flat["intercept"] = data.y.mean() + sd * beta[:, 0]
     flat["control_effect"] = sd * beta[:, 1:] / data.Z.std(axis=0)
     flat["sigma"] = sd * flat["sigma"]
-    for name, value in flat.items():
-        level = name.removeprefix("effect_") if name.startswith("effect_") else h.levels[0]
-        if name not in ("intercept", "control_effect", "sigma"):
+    for name in flat:
+        if level := level_of(name, h):
             idle = data.active @ h.matrix(h.levels[0], level) == 0
-            flat[name] = np.where(idle, np.nan, value)
+            flat[name] = np.where(idle, np.nan, flat[name])
     return {name: v.reshape(*shape, *v.shape[1:]) for name, v in flat.items()}
+
+
+def level_of(
+    name: str,             # of a reported variable
+    hierarchy: Hierarchy,
+) -> str | None:
+    "The level whose nodes a reported variable has a value for; None: it has no nodes."
+    if name.startswith("effect_"):
+        return name.removeprefix("effect_")
+    return None if name in ("intercept", "control_effect", "sigma", "nu", "phi") else hierarchy.levels[0]
 
 # %% ../nbs/17_summaries.ipynb #a7c0c4e4
 def over_time(
