@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import signal
 
 from .adstock import adstock_geometric_np
 from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
@@ -135,14 +136,14 @@ def control_series(
 class Truth:
     "What the model is to find. Series by leaf, in the order of the tree, unless said otherwise."
     decay: pd.Series             # share of the effect left after one period
-    saturation_level: pd.Series  # share of the ceiling reached at mean exposure; 0: a straight line
+    saturation: pd.DataFrame     # parameters of the saturation curve, one column each; none for a straight line
     effect: pd.Series            # efficiency e, for a model that is given the spend
     roi: pd.Series               # total contribution over total spend
     contributions: pd.DataFrame  # [time, leaf], units of y
     intercept: float             # units of y, at the controls' means
     control_effect: pd.Series    # by control: units of y per unit of the control
     mean: pd.Series              # y without noise
-    sigma: float                 # sd of the noise, units of y
+    sigma: float                 # scale of the noise's innovations, units of y
 
 # %% ../nbs/05_simulate.ipynb #f0fd896e
 @dataclass(frozen=True)
@@ -177,19 +178,23 @@ def media_truth(
     media_share: float,         # media's share of `MEAN_OUTCOME`
     saturation: str,            # a name in `SATURATIONS`
     rng: np.random.Generator,
-) -> tuple:                     # decay, saturation level, size b (Series by leaf) and response f(a) [time, leaf]
-    "How media act: carry-over and returns alike within families, saturation levels alike over all lines."
+) -> tuple:                     # decay (by leaf), saturation [leaf, parameter], size b (by leaf) and response f(a) [time, leaf]
+    "How media act: carry-over and returns alike within families, saturation alike over all lines."
     leaves = spend.columns
     decay = pd.Series(0.99 * _sigmoid(draw_along_tree(h, rng, centre=-0.85, spread=0.7, step=0.3)), leaves)
-    level = _sigmoid(rng.normal(-0.5, 0.5) + rng.normal(0, 0.4, len(leaves))) if saturation != "none" else 0.0
+    alike = lambda centre: rng.normal(centre, 0.5) + rng.normal(0, 0.4, len(leaves))
+    draw = {"saturation_level": lambda: _sigmoid(alike(-0.5)), "hill_slope": lambda: np.exp(rng.normal(0.4, 0.2, len(leaves))),
+            "logistic_rate": lambda: np.exp(alike(0.5))}
+    curve = SATURATIONS[saturation]
+    shape = {name: draw[name]() for name in curve.parameters}
     adstocked = adstock_geometric_np(impressions / impressions.mean(), decay)
-    response = pd.DataFrame(SATURATIONS[saturation].curve(adstocked, {"saturation_level": level}), spend.index, leaves)
+    response = pd.DataFrame(curve.curve(adstocked, shape), spend.index, leaves)
     size = np.exp(draw_along_tree(h, rng, centre=0, spread=0.35, step=0.25)) * spend.mean()
     size *= media_share * MEAN_OUTCOME / (size * response).sum(axis=1).mean()
-    return decay, pd.Series(level, leaves), size, response
+    return decay, pd.DataFrame(shape, leaves), size, response
 
 # %% ../nbs/05_simulate.ipynb #669b7497
-def _check_options(h, periods, seed, media_share, signal_to_noise, controls, saturation):
+def _check_options(h, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi):
     "Raise `PrecisionError` for the first option that makes no sense."
     if not isinstance(h, Hierarchy):
         raise PrecisionError(f"hierarchy must be a Hierarchy, got {type(h).__name__}. Make one with build_hierarchy.")
@@ -199,8 +204,11 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
     for name, value, most, example in (("media_share", media_share, 1, 0.35), ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value or not (value < most or value == most == np.inf):
             raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. Try {example}.")
-    if saturation not in (known := ["michaelis_menten", "none"]):
-        raise PrecisionError(f"saturation must be 'michaelis_menten' or 'none', got {saturation!r}.{nearest(saturation, known)}")
+    if saturation not in SATURATIONS:
+        raise PrecisionError(f"saturation must be one of {', '.join(map(repr, SATURATIONS))}, got {saturation!r}."
+                             f"{nearest(saturation, SATURATIONS)}")
+    if nu is not None and not nu > 2 or not -1 < phi < 1:
+        raise PrecisionError(f"nu must be None (normal noise) or above 2, and phi between -1 and 1, got nu={nu!r}, phi={phi!r}.")
     if isinstance(controls, str):
         raise PrecisionError(f"controls must be a list of names, got {controls!r}. Try controls=[{controls!r}].")
     check_names(controls, dict.fromkeys(controls), "controls")
@@ -216,28 +224,32 @@ def simulate(
     media_share: float = 0.35,               # media's share of mean sales, in (0, 1)
     signal_to_noise: float = 3.0,            # sd of the mean over sd of the noise, > 0; 3.0 means an R2 of 0.9
     controls: list = ("price", "promotion", "season", "trend"),
-    saturation: str = "michaelis_menten",    # or "none"
+    saturation: str = "michaelis_menten",    # or "none", "hill", "logistic"
+    nu: float = None,                        # degrees of freedom of the noise, above 2; None: normal
+    phi: float = 0.0,                        # what is left of a period's noise in the next, in (-1, 1)
     offline: list = None,                    # channels without clicks; by default "tv" in the default tree
     start: str = "2022-01-03",               # date of the first week
 ) -> Simulation:                             # raises `PrecisionError` for options that make no sense
-    "A world with known truth, in exactly the form of the default model."
+    "A world with known truth, in exactly the form of the model."
     if hierarchy is None:
         hierarchy, offline = build_hierarchy(DEFAULT_TREE), ("tv",) if offline is None else offline
-    _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls, saturation)
+    _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi)
     media, plan, funnel, other, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
     dates = pd.date_range(start, periods=periods, freq="7D", name="date")
 
     spend = media_plan(hierarchy, dates, plan)
     metrics = media_funnel(spend, hierarchy, funnel, offline or ())
-    decay, level, size, response = media_truth(hierarchy, metrics["impressions"], spend, media_share, saturation, media)
+    decay, shape, size, response = media_truth(hierarchy, metrics["impressions"], spend, media_share, saturation, media)
     Z, strength = control_series(controls, dates, other)
     intercept, control_effect = (1 - media_share) * MEAN_OUTCOME, MEAN_OUTCOME * strength / Z.std(ddof=0)
     mean = (intercept + (size * response).sum(axis=1) + (Z - Z.mean()) @ control_effect).rename("sales")
     sigma = float(mean.std(ddof=0) / signal_to_noise)
-    y = mean + noise.normal(0, sigma, periods)
+    innovations = noise.normal(0, sigma, periods) if nu is None else sigma * noise.standard_t(nu, periods)
+    innovations[0] /= np.sqrt(1 - phi**2)
+    y = mean + signal.lfilter([1.0], [1.0, -phi], innovations)
 
     channel_spend = spend.mean().groupby(hierarchy.parent_index(hierarchy.levels[0], hierarchy.levels[-1])).transform("sum")
-    truth = Truth(decay, level, effect=size * channel_spend / spend.mean() / y.std(ddof=0),
+    truth = Truth(decay, shape, effect=size * channel_spend / spend.mean() / y.std(ddof=0),
                   roi=(size * response).sum() / spend.sum(), contributions=size * response, intercept=intercept,
                   control_effect=control_effect, mean=mean, sigma=sigma)
     return Simulation(hierarchy, y, metrics["impressions"], spend, Z, metrics, truth)

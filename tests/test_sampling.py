@@ -41,7 +41,7 @@ def test_a_chain_does_not_depend_on_how_many_there_are(posterior):
 
 def test_without_data_the_prior_comes_back():
     """An outcome that is all noise, and priors so tight that the data cannot move them: draws follow the priors."""
-    from precision.blocks import Priors
+    from precision.priors import Priors
 
     rng = np.random.default_rng(1)
     h = build_hierarchy({"x": ["a", "b"]}, ["tactical", "channel"])

@@ -17,6 +17,15 @@ TREES = [
 ]
 
 
+def curve_by_hand(a, parameters):
+    known = {name: column.to_numpy() for name, column in parameters.items()}
+    if "logistic_rate" in known:
+        g = lambda v: (1 - np.exp(-known["logistic_rate"] * v)) / (1 + np.exp(-known["logistic_rate"] * v))
+        return g(a) / g(1)
+    s, power = known.get("saturation_level", 0.0), a ** known.get("hill_slope", 1.0)
+    return power / (1 - s + s * power)
+
+
 def rebuilt_mean(sim):
     "The noise-free outcome, written from MODEL.md: exposures in currency, shares of the channel, efficiencies."
     h, truth = sim.hierarchy, sim.truth
@@ -24,17 +33,16 @@ def rebuilt_mean(sim):
     M = h.matrix(h.levels[0], h.levels[-1])
     w = U.mean().to_numpy() / (M @ (M.T @ U.mean().to_numpy()))
     a = adstock_geometric_np((U / U.mean()).to_numpy(), truth.decay.to_numpy())
-    s = truth.saturation_level.to_numpy()
-    media = sim.y.std(ddof=0) * truth.effect.to_numpy() * w * a / (1 - s + s * a)
+    media = sim.y.std(ddof=0) * truth.effect.to_numpy() * w * curve_by_hand(a, truth.saturation)
     return truth.intercept + media.sum(axis=1) + (sim.Z - sim.Z.mean()).to_numpy() @ truth.control_effect.to_numpy()
 
 
 @pytest.mark.parametrize("hierarchy", TREES, ids=["default", "ragged", "one level", "four levels"])
-@pytest.mark.parametrize("saturation", ["michaelis_menten", "none"])
+@pytest.mark.parametrize("saturation", ["michaelis_menten", "none", "hill", "logistic"])
 def test_the_truth_has_the_models_form(hierarchy, saturation):
     sim = simulate(hierarchy, periods=80, seed=4, saturation=saturation)
     np.testing.assert_allclose(rebuilt_mean(sim), sim.truth.mean, rtol=1e-10)
-    assert (sim.truth.saturation_level == 0).all() == (saturation == "none")
+    assert sim.truth.saturation.empty == (saturation == "none")
     assert sim.truth.decay.between(0, 0.99).all() and (sim.truth.effect > 0).all()
 
 
@@ -46,7 +54,7 @@ def test_shapes_names_and_ranges(hierarchy):
     for frame in (sim.U, sim.spend, sim.truth.contributions, *sim.metrics.values()):
         assert list(frame.columns) == leaves and frame.index.equals(sim.y.index)
         assert frame.shape == (60, h.num_tacticals) and (frame >= 0).all(axis=None) and np.isfinite(frame).all(axis=None)
-    for series in (sim.truth.decay, sim.truth.effect, sim.truth.saturation_level, sim.truth.roi):
+    for series in (sim.truth.decay, sim.truth.effect, sim.truth.saturation.saturation_level, sim.truth.roi):
         assert list(series.index) == leaves
     assert list(sim.Z.columns) == list(sim.truth.control_effect.index) == ["price", "weather"]
     assert (sim.spend.sum() > 0).all() and (sim.U[sim.spend == 0].fillna(0) == 0).all(axis=None)
@@ -132,3 +140,14 @@ def test_bad_options_are_refused_by_name(options, parts):
         simulate(**options)
     for part in parts:
         assert part in str(caught.value), f"{part!r} is not in: {caught.value}"
+
+
+def test_noise_remembers_and_has_tails_when_asked():
+    residual = lambda **options: (lambda sim: ((sim.y - sim.truth.mean) / sim.truth.sigma).to_numpy())(simulate(periods=2000, **options))
+    plain, wandering, heavy = residual(), residual(phi=0.8), residual(nu=3.0)
+    lag = lambda r: np.corrcoef(r[1:], r[:-1])[0, 1]
+    assert abs(lag(plain)) < 0.07 and abs(lag(wandering) - 0.8) < 0.05 and abs(lag(heavy)) < 0.07
+    assert np.abs(plain).max() < 4.5 < np.abs(heavy).max() and 0.95 < plain.std() < 1.05
+    for wrong in ({"nu": 2.0}, {"phi": 1.0}):
+        with pytest.raises(PrecisionError, match="nu must be None"):
+            simulate(**wrong)
