@@ -181,14 +181,8 @@ class EnsembleResult(Answers):
             mixed[places] = draws
         return mixed
 
-    def _media(self, level):
-        for node in self.hierarchy.names[level]:
-            yield node, self._mix(lambda name: self._accounts[name].node(level, node))
-
-    def _baseline(self):
-        yield "intercept", self._mix(lambda name: self._accounts[name].intercept())
-        for j, control in enumerate(self.data.controls):
-            yield control, self._mix(lambda name: self._accounts[name].control(j))
+    def _ask(self, question, *about):
+        return self._mix(lambda name: question(self._accounts[name], *about))
 
     def _predictive(self):
         def of(name):
