@@ -62,8 +62,7 @@ def scaled(
     "The accounts of a world with `factor` times the media."
     if not 0 <= factor < np.inf:
         raise PrecisionError(f"factor must be zero or more, 1.1 for ten percent more media; got {factor!r}")
-    formula = accounts.curve.formula
-    return replace(accounts, curve=replace(accounts.curve, formula=lambda a, *shape: formula(factor * a, *shape)))
+    return replace(accounts, x=factor * accounts.exposure)
 
 # %% ../nbs/20_money.ipynb #4a671cb4
 RAISE = 0.01  # the step of a marginal return: one percent more

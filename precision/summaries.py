@@ -76,6 +76,10 @@ class Accounts:
         return len(self.values["decay"])
 
     @property
+    def exposure(self) -> np.ndarray:
+        return self.data.x if self.x is None else self.x
+
+    @property
     def controls(self) -> np.ndarray:
         return self.data.Z if self.Z is None else self.Z
 
@@ -88,10 +92,10 @@ class Accounts:
 
     def tactical(self, i) -> np.ndarray:
         "Contribution of the i-th tactical, [S, T]."
-        x, periods = self.data.x if self.x is None else self.x, len(self.controls)
+        periods = len(self.controls)
         if not self.data.active[i]:
             return np.zeros((self.size, periods))
-        a = adstock_geometric_np(x[:, i, None], self.values["decay"][:, i], self.normalize)[-periods:]
+        a = adstock_geometric_np(self.exposure[:, i, None], self.values["decay"][:, i], self.normalize)[-periods:]
         shaped = self.curve.curve(a, {name: self.values[name][:, i] for name in self.curve.parameters})
         return (self.size_of(i) * shaped).T
 
