@@ -326,7 +326,7 @@ def ensemble(
     hierarchy: Hierarchy,
     y,                              # outcome [T]: Series or array
     U_metrics: dict,                # {metric: exposure [T, N] >= 0}, frames or arrays as `MMM.fit` takes them
-    Z_controls=None,                # controls [T, J]: frame, Series or array
+    Z_controls=None,                # controls [T, J]: frame, Series, array or `Controls`
     metric_lags=None,               # {metric: periods}; metrics that are not named have lag 0
     offline_channels=(),            # top-level nodes that leave the downstream metrics
     downstream_metrics=DOWNSTREAM,  # metrics that people produce by acting, each downstream of those before it

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from .data import yearly_waves
+from .controls import fourier
 from .hierarchy import DEFAULT_LEVELS, Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
 
 # %% ../nbs/27_files.ipynb #64f6fe93
@@ -259,7 +259,9 @@ def read_data(
     hierarchy = spec.tree()
     names = dict(zip(leaves, hierarchy.names[spec.levels[0]]))
     spend = pd.DataFrame({names[leaf]: numbers[column] for leaf, column in spec.spend.items()}, index=dates)
-    controls = pd.concat([numbers[list(spec.controls)], yearly_waves(dates, spec.yearly_waves)], axis=1)
+    controls = numbers[list(spec.controls)]
+    if spec.yearly_waves:
+        controls = controls.join(fourier(dates, "year", spec.yearly_waves).frame)
     return {"hierarchy": hierarchy, "y": numbers[spec.outcome], "U": numbers[leaves].rename(columns=names),
             "Z": controls, "spend": spend if spec.spend else None}
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .data import MIN_PERIODS, Dataset, prepare
+from .data import MIN_PERIODS, Controls, Dataset, prepare
 from .hierarchy import Hierarchy, PrecisionError, check_names
 from .model import PrecisionWarning
 
@@ -182,6 +182,14 @@ def _offline(hierarchy, offline_channels, downstream_metrics, metrics) -> tuple[
         for name in metrics if name in downstream for channel, who in barred.items()]
 
 # %% ../nbs/25_leakage.ipynb #38aecb9d
+def _scored_controls(data, history):
+    "Controls of the scored periods, with the priors that they brought; those columns leave that are the same in all of them."
+    Z = pd.DataFrame(data.Z[history:], data.time[history:], list(data.controls))
+    if data.control_unit_sd is not None:
+        return Controls(Z, data.control_unit_sd, notes=data.control_notes).varying()
+    return Z if data.controls else None
+
+
 @dataclass(frozen=True, eq=False)
 class Metric:
     "One metric as the model sees it: shifted, and zero for tacticals that are left out."
@@ -205,8 +213,7 @@ class Metric:
     def inputs(self) -> dict:
         "Arguments of `MMM.fit`: the scored periods, and before them the exposure that only carries over."
         data, time = self.data, self.data.time[self.history:]
-        return {"y": pd.Series(data.y[self.history:], time), "U": self.seen,
-                "Z": pd.DataFrame(data.Z[self.history:], time, list(data.controls)) if data.controls else None,
+        return {"y": pd.Series(data.y[self.history:], time), "U": self.seen, "Z": _scored_controls(data, self.history),
                 "spend": None if data.spend is None else data.spend[self.rows],
                 "U_history": data.U[:self.rows.start] if self.rows.start else None}
 
@@ -270,19 +277,20 @@ def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
 # %% ../nbs/25_leakage.ipynb #0a9ad1c0
 def _outcome_first(hierarchy, y, U_metrics, Z, spend):
     "The outcome with the periods' index; it and the controls are checked on their own."
-    tables = [t for t in (*U_metrics.values(), Z, spend) if isinstance(t, (pd.Series, pd.DataFrame)) and len(t) == np.size(y)]
+    rows = Z.frame if isinstance(Z, Controls) else Z
+    tables = [t for t in (*U_metrics.values(), rows, spend) if isinstance(t, (pd.Series, pd.DataFrame)) and len(t) == np.size(y)]
     if tables and np.ndim(y) == 1 and not isinstance(y, pd.Series):
         y = pd.Series(np.asarray(y), tables[0].index)
     with _naming(None):
         checked = prepare(hierarchy, y, np.ones((np.size(y), hierarchy.num_tacticals)), Z)
-    return y if isinstance(y, pd.Series) else pd.Series(checked.y), len(checked.controls)
+    return y if isinstance(y, pd.Series) else pd.Series(checked.y), 0 if isinstance(Z, Controls) else len(checked.controls)
 
 
 def read_metrics(
     hierarchy: Hierarchy,
     y,                              # outcome [T]
     U_metrics: dict,                # {metric: exposure [T, N]}
-    Z=None,                         # controls [T, J]
+    Z=None,                         # controls [T, J]: frame, Series, array or `Controls`
     spend=None,                     # spend [T, N]
     metric_lags=None,               # {metric: periods}
     offline_channels=(),            # top-level nodes that leave the downstream metrics

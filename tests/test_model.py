@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision.data import yearly_waves
+from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, Fit, PrecisionWarning
@@ -153,7 +153,7 @@ def test_twelve_tacticals_with_a_known_truth():
         channel, platform, _ = name.split("__")
         tree.setdefault(channel, {}).setdefault(f"{channel}__{platform}", []).append(name)
     h = build_hierarchy(tree)
-    Z = frame[["price", "promo", "competitor", "trend"]].join(yearly_waves(frame.index, 2))
+    Z = frame[["price", "promo", "competitor", "trend"]].join(fourier(frame.index, pairs=2).frame)
     fit = MMM(h).fit(frame.y, frame[truth.index], Z, frame[truth.index], progress=False)
     inside = lambda table, total: int(((table.lower <= total) & (total <= table.upper)).sum())
     assert fit.diagnosis == []
