@@ -122,15 +122,15 @@ class PooledPart:
 
 # %% ../nbs/08_blocks.ipynb #3e61915e
 def control_sds(data: Dataset, priors: Priors) -> np.ndarray:
-    "Prior sd of every control's standardised coefficient [J]: named in the priors, or the one for all, or 1."
-    sd = priors.control_sd
+    "Prior sd of every control's standardised coefficient [J]: named in the priors, else what came with it, else the one for all, else 1."
+    sd, own = priors.control_sd, data.control_sd or {}
     named = sd if isinstance(sd, dict) else {}
     for name in named:
         if name not in data.controls:
             raise PrecisionError(f"Priors(control_sd) names {name!r}, which is no control."
                                  f"{nearest(name, data.controls)} The controls are {list(data.controls)}")
     rest = 1.0 if sd is None or isinstance(sd, dict) else sd
-    return np.array([named.get(name, rest) for name in data.controls], float)
+    return np.array([named.get(name, own.get(name, rest)) for name in data.controls], float)
 
 
 def baseline_design(data: Dataset, priors: Priors) -> tuple:

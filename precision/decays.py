@@ -21,11 +21,12 @@ from .priors import Belief, Priors, belief, beliefs, decay_centre, inherited, st
 # %% ../nbs/09_decays.ipynb #a7bc00af
 def log_movement(data: Dataset, priors: Priors, nodes: int) -> np.ndarray:
     "Chebyshev coefficients in decay [N, nodes] of the log sd of each adstocked series, baseline projected out."
-    Q, periods = baseline_design(data, priors)[0], len(data.y)
+    (Q, d, _, _), periods = baseline_design(data, priors), len(data.y)
+    explained = d ** 2 / (d ** 2 + 0.25)  # of each direction, under noise of half of the outcome's sd
 
     def log_sd(decays):
         series = adstock_geometric_np(data.x[..., None], decays)[-periods:].reshape(periods, -1)
-        sd = (series - Q @ (Q.T @ series)).std(axis=0).reshape(-1, len(decays))
+        sd = (series - Q @ (explained[:, None] * (Q.T @ series))).std(axis=0).reshape(-1, len(decays))
         return np.log(np.where(data.active[:, None], np.maximum(sd, 1e-3), 1.0))
 
     return interpolate_in_decay(log_sd, nodes)

@@ -388,7 +388,7 @@ class MMM:
         self,
         y,                 # outcome [T]: Series or array
         U,                 # exposure [T, N] >= 0: frame with a column a tactical, or array in the hierarchy's order
-        Z=None,            # controls [T, J]: frame, Series or array
+        Z=None,            # controls [T, J]: frame, Series, array or `Controls`
         spend=None,        # spend [T, N] >= 0 in currency; a channel left out is organic
         *,
         U_history=None,    # exposure [H, N] of the periods just before the first of y: feeds the carry-over only
@@ -464,6 +464,8 @@ def _data_groups(data: Dataset) -> dict:
     constant = {"exposure": (("time", bottom), data.U), "controls": (("time", "control"), data.Z)}
     if data.spend is not None:
         constant["spend"] = (("time", bottom), data.spend)
+    if data.control_unit_sd is not None:
+        constant["control_unit_sd"] = ("control", [data.control_unit_sd[name] for name in data.controls])
     if data.history is not None:
         constant["exposure_history"] = (("before", bottom), data.history)
     return {"observed_data": xr.Dataset({"y": ("time", data.y)}), "constant_data": xr.Dataset(constant)}
@@ -489,8 +491,9 @@ def _read(path) -> Fit:
     hierarchy = Hierarchy(tuple(spec["levels"]), tuple(map(tuple, spec["rows"])))
     constant, y = groups["constant_data"], groups["observed_data"]["y"]
     optional = lambda name: constant[name].values if name in constant else None
-    data = Dataset(hierarchy, y.indexes["time"], y.values, constant["exposure"].values, constant["controls"].values,
-                   tuple(map(str, constant.get("control", xr.DataArray([])).values)), optional("spend"), optional("exposure_history"))
+    controls, own = tuple(map(str, constant.get("control", xr.DataArray([])).values)), optional("control_unit_sd")
+    data = Dataset(hierarchy, y.indexes["time"], y.values, constant["exposure"].values, constant["controls"].values, controls,
+                   optional("spend"), optional("exposure_history"), None if own is None else dict(zip(controls, own.tolist())))
     groups["sample_stats"] = groups["sample_stats"].assign(
         {k: groups["sample_stats"][k].astype(bool) for k in ("diverging", "reached_max_treedepth")})
     return Fit(to_idata(groups, {"inference_library": "precision"}),
