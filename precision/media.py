@@ -44,6 +44,11 @@ class LinearMedia(TreeBlock):
         flat = tf.reshape(weighted, [*weighted.shape[:-2], self.hierarchy.num_tacticals * self.nodes])
         return tf.einsum("...k,tk->...t", flat, inputs["adstock"])
 
+    def totals(self, inputs, state):
+        "Contribution of every tactical in all periods together, [..., N]."
+        summed = tf.reshape(tf.reduce_sum(inputs["adstock"], axis=0), [self.hierarchy.num_tacticals, self.nodes])
+        return state["size"] * self.gain(state) * tf.reduce_sum(state["basis"] * summed, axis=-1)
+
     def gain(self, state):
         "What the carry-over of a steady unit adds up to."
         return tf.ones_like(state["rate"]) if self.normalize else 1 / (1 - state["rate"])
@@ -104,7 +109,11 @@ class SaturatedMedia(LinearMedia):
 
     def mean(self, inputs, state):
         a = tf.einsum("...nr,nrt->...nt", state["basis"], inputs["adstock"]) * self.gain(state)[..., None]
-        return tf.einsum("...n,...nt->...t", state["size"], self.bend(a, state))
+        state["response"] = self.bend(a, state)
+        return tf.einsum("...n,...nt->...t", state["size"], state["response"])
+
+    def totals(self, inputs, state):
+        return state["size"] * tf.reduce_sum(state["response"], axis=-1)
 
 # %% ../nbs/11_media.ipynb #cbc98f53
 class HillMedia(SaturatedMedia):

@@ -23,6 +23,7 @@ import precision.plots as plots
 from .blocks import baseline_design
 from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, load_groups, loo, save_groups, smallest_ess, summary, to_idata
+from .experiments import LiftTest, check_experiments, from_record, to_record
 from .hierarchy import Hierarchy, PrecisionError
 from .posterior import OPTIONS, build_blocks, build_posterior, choose
 from .priors import Priors, check_heard
@@ -31,7 +32,7 @@ from .program import SAMPLER_NODES
 from .sampling import named_values, prior_values, run_nuts
 from .saturation import SATURATIONS
 from .summaries import (
-    Accounts, check_level, in_total, in_users_units, level_of, mean_and_interval, over_time, summarise_decay_rates)
+    Accounts, check_level, in_total, in_users_units, level_of, lift_of, mean_and_interval, over_time, summarise_decay_rates)
 
 # %% ../nbs/23_model.ipynb #11cbcb34
 FACTORS = np.linspace(0, 2, 21)  # multiples of the media in a response curve
@@ -225,6 +226,7 @@ class Fit(Drawn):
     data: Dataset    # the data, in the user's units
     timing: dict     # seconds: prepare, compile, warmup, sample, report
     notes: list      # what a reader of the results must know
+    experiments: tuple = ()  # `LiftTest` and `CostTarget` that were in the likelihood
     group = "posterior"
 
     @property
@@ -236,6 +238,15 @@ class Fit(Drawn):
     def diagnosis(self) -> list[str]:
         "One plain sentence for each thing that is wrong with the sampling; empty when all is well."
         return judge(self.idata)
+
+    def lifts(self, interval=0.9) -> pd.DataFrame:
+        "Every lift test beside what the model says of it: measured, se, mean, lower, upper, in units of the outcome."
+        tests = [test for test in self.experiments if isinstance(test, LiftTest)]
+        if not tests:
+            raise PrecisionError("this fit had no lift tests; give them to MMM.fit(..., experiments=[LiftTest(...)])")
+        rows = [{"node": test.node, "start": test.start, "end": test.end, "measured": test.lift, "se": test.se} | mean_and_interval(
+            lift_of(self.accounts, test), interval) for test in tests]
+        return pd.DataFrame(rows)
 
     def prior_vs_posterior(self, draws=4000, seed=0) -> pd.DataFrame:
         "What the data have added: prior and posterior medians and 90% ranges, and which results merely repeat the prior."
@@ -392,6 +403,7 @@ class MMM:
         spend=None,        # spend [T, N] >= 0 in currency; a channel left out is organic
         *,
         U_history=None,    # exposure [H, N] of the periods just before the first of y: feeds the carry-over only
+        experiments=(),    # list of `LiftTest` and `CostTarget`: what is known besides the data
         chains=4,
         warmup=500,        # transitions per chain before the first draw is kept, at the most: a chain that has settled stops earlier
         draws=500,         # draws kept per chain
@@ -406,13 +418,14 @@ class MMM:
         "Check and scale the data, sample the posterior, and report it in the user's units."
         started = time.perf_counter()
         data = prepare(self.hierarchy, y, U, Z, spend, U_history)
-        posterior = build_posterior(data, self.priors, nodes=SAMPLER_NODES, **self.options)
+        notes = check_experiments(experiments, data)
+        posterior = build_posterior(data, self.priors, tuple(experiments), nodes=SAMPLER_NODES, **self.options)
         prepared = time.perf_counter() - started
         more = None if target_ess is None else Enough(posterior, target_ess, max_draws, seed)
         samples = run_nuts(posterior, chains, warmup, FIRST_LOOK if more else draws, seed, threads, target_accept,
                            progress=progress, checkpoint=checkpoint, more=more)
         sampled = time.perf_counter()
-        fit = _report(self, posterior, samples, seed)
+        fit = _report(self, posterior, samples, seed, tuple(experiments), notes)
         fit.timing.update({"prepare": prepared} | samples.seconds | {"report": time.perf_counter() - sampled})
         if more and not samples.interrupted and (ess := diagnostics(fit.idata)["ess_bulk"][0]) < target_ess:
             fit.notes.append(f"target_ess={target_ess:g} was not reached: {ess:.0f} after max_draws={max_draws} draws per chain")
@@ -421,14 +434,14 @@ class MMM:
         return fit
 
 # %% ../nbs/23_model.ipynb #e0719f58
-def _report(mmm, posterior, samples, seed) -> Fit:
+def _report(mmm, posterior, samples, seed, experiments, notes) -> Fit:
     "A `Fit` from the sampler's draws."
     reported = in_users_units(posterior, named_values(posterior, samples, seed), seed)
     groups = _posterior_groups(mmm, posterior.data, reported, seed) | {
         "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in samples.stats.items()})}
     draws = samples.draws.shape[1]
-    notes = posterior.data.notes + ([f"stopped by hand after {draws} draws per chain"] if samples.interrupted else [])
-    return Fit(_with_coords(groups | _data_groups(posterior.data), posterior.data), mmm, posterior.data, {}, notes)
+    notes = posterior.data.notes + notes + ([f"stopped by hand after {draws} draws per chain"] if samples.interrupted else [])
+    return Fit(_with_coords(groups | _data_groups(posterior.data), posterior.data), mmm, posterior.data, {}, notes, experiments)
 
 
 def _posterior_groups(mmm, data, reported, seed):
@@ -476,7 +489,8 @@ FORMAT = 1  # of the saved file; raised when an older Precision could not read i
 
 def _attributes(fit: Fit) -> dict:
     h, mmm = fit.hierarchy, fit.mmm
-    spec = {"levels": h.levels, "rows": h.rows, "priors": asdict(mmm.priors), "options": mmm.options}
+    spec = {"levels": h.levels, "rows": h.rows, "priors": asdict(mmm.priors), "options": mmm.options,
+            "experiments": [to_record(one) for one in fit.experiments]}
     return {"precision_format": FORMAT, "specification": json.dumps(spec), "timing": json.dumps(fit.timing),
             "notes": json.dumps(fit.notes)}
 
@@ -498,4 +512,4 @@ def _read(path) -> Fit:
         {k: groups["sample_stats"][k].astype(bool) for k in ("diverging", "reached_max_treedepth")})
     return Fit(to_idata(groups, {"inference_library": "precision"}),
                MMM(hierarchy, Priors(**spec["priors"]), **spec["options"]), data, json.loads(attrs["timing"]),
-               json.loads(attrs["notes"]))
+               json.loads(attrs["notes"]), tuple(map(from_record, spec.get("experiments", []))))

@@ -17,6 +17,7 @@ from .blocks import baseline_design
 from .data import Dataset
 from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS
+from .experiments import experiment_blocks
 from .hierarchy import PrecisionError, nearest
 from .media import MEDIA
 from .noise import LIKELIHOODS, RESIDUALS, noise_of
@@ -61,7 +62,7 @@ class Posterior:
     "The log density of the model's free parameters, given data."
     data: Dataset
     priors: Priors
-    blocks: tuple      # decay, effect, media, noise
+    blocks: tuple      # decay, effect, media, noise, and experiments if there are any
 
     @cached_property
     def sizes(self) -> dict:
@@ -107,11 +108,12 @@ def build_blocks(
 def build_posterior(
     data: Dataset,             # from `prepare`
     priors: Priors = Priors(),
+    experiments: tuple = (),   # of `LiftTest` and `CostTarget`, from `check_experiments`
     **options,                 # as for `build_blocks`
 ) -> Posterior:
     "The posterior of a model whose options are given by name."
-    columns = min(len(data.controls) + 1, len(data.y))
-    return Posterior(data, priors, build_blocks(data.hierarchy, columns=columns, **options))
+    blocks = build_blocks(data.hierarchy, columns=min(len(data.controls) + 1, len(data.y)), **options)
+    return Posterior(data, priors, blocks + experiment_blocks(experiments, blocks[2]))
 
 
 def make_target_log_prob_fn(
@@ -162,7 +164,7 @@ def learn_guides(
 ) -> tuple:        # inputs with new guides, and x [S, dimension] in their coordinates
     "Where the data put each guided quantity, and the precision they add to the prior's."
     with tf.device("CPU:0"):
-        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in ("adstock", "Q")}
+        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in ("adstock", "Q", "lift_worlds")}
         shapes = tuple((name, tuple(value.shape)) for name, value in tensors.items())
         guides, moved = _guide_program(posterior.blocks, shapes)(tf.constant(x), tensors)
     return inputs | {name: guide.numpy() for name, guide in guides.items()}, moved.numpy()
