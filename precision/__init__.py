@@ -8,7 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs by it
 
 _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",
-    "Priors": "blocks", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
+    "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
+    "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)
 
