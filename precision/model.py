@@ -339,12 +339,13 @@ class MMM:
     hierarchy: Hierarchy                  # channel, platform, tactical, or any other levels
     priors: Priors = Priors()             # numbers of the prior distributions
     effect: str = "positive"              # "positive": more exposure never sells less; "real": either sign
-    pooling: str = "nested"               # effects pooled through every level
-    decay: str = "nested"                 # decays pooled through every level
-    saturation: str = "michaelis_menten"  # or "none"
-    likelihood: str = "normal"
-    residual: str = "iid"
+    pooling: str = "nested"               # effects pooled through every level; or "channel", "none", "sparse"
+    decay: str = "nested"                 # decays pooled through every level; or "beta", "half_life" for each on its own
+    saturation: str = "michaelis_menten"  # or "none", "hill", "logistic"
+    likelihood: str = "normal"            # or "student_t"
+    residual: str = "iid"                 # or "ar1"
     normalize_adstock: bool = True        # weights of the carry-over sum to one
+    weights: str = "exposure"             # effects grow with exposure; "equal": they do not; "learnt"
 
     def __post_init__(self):
         for value, kind, name in ((self.hierarchy, Hierarchy, "hierarchy"), (self.priors, Priors, "priors")):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from .blocks import baseline_design
 from .data import Dataset
 from .decays import DECAYS
-from .effects import EFFECTS, POOLINGS
+from .effects import EFFECTS, POOLINGS, WEIGHTS
 from .experiments import experiment_blocks
 from .hierarchy import PrecisionError, nearest
 from .media import MEDIA
@@ -83,13 +83,15 @@ class Posterior:
         return log_density(self.blocks, x, inputs)
 
 # %% ../nbs/14_posterior.ipynb #1de72e54
-OPTIONS = {"effect": EFFECTS, "pooling": POOLINGS, "decay": DECAYS, "saturation": MEDIA, "likelihood": LIKELIHOODS, "residual": RESIDUALS}
+OPTIONS = {"effect": EFFECTS, "pooling": POOLINGS, "weights": WEIGHTS, "decay": DECAYS, "saturation": MEDIA,
+           "likelihood": LIKELIHOODS, "residual": RESIDUALS}
 
 
 def build_blocks(
     h,                # the `Hierarchy`
     effect="positive",
     pooling="nested",
+    weights="exposure",
     decay="nested",
     saturation="michaelis_menten",
     likelihood="normal",
@@ -99,9 +101,9 @@ def build_blocks(
     columns=1,        # of the baseline's design
 ) -> tuple:           # decay, effect, media, noise
     "The blocks of a model whose options are given by name."
-    chosen = {"effect": effect, "pooling": pooling, "decay": decay, "saturation": saturation, "likelihood": likelihood, "residual": residual}
+    chosen = {"effect": effect, "pooling": pooling, "weights": weights, "decay": decay, "saturation": saturation, "likelihood": likelihood, "residual": residual}
     block = {option: choose(option, value, OPTIONS[option]) for option, value in chosen.items()}
-    return (block["decay"](h, nodes), block["effect"](h, block["pooling"](h)),
+    return (block["decay"](h, nodes), block["effect"](h, block["pooling"](h), block["weights"](h)),
             block["saturation"](h, SATURATIONS[saturation], bool(normalize_adstock), nodes), noise_of(likelihood, residual, columns))
 
 

@@ -182,7 +182,7 @@ def level_of(
     "The level whose nodes a reported variable has a value for; None: it has no nodes."
     if name.startswith("effect_"):
         return name.removeprefix("effect_")
-    return None if name in ("intercept", "control_effect", "sigma", "nu", "phi") else hierarchy.levels[0]
+    return None if name in ("intercept", "control_effect", "sigma", "nu", "phi", "size_exponent") else hierarchy.levels[0]
 
 # %% ../nbs/18_summaries.ipynb #a7c0c4e4
 def over_time(
