@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'to_idata', 'groups_of', 'smallest_ess', 'diagnostics',
            'judge', 'against_prior', 'summary', 'loo', 'elpd_of', 'comparison_weights', 'loo_predictive_means',
-           'save_groups', 'load_groups']
+           'smoothed_weights', 'save_groups', 'load_groups']
 
 # %% ../nbs/19_draws.ipynb #6a5d8ebe
 import logging
@@ -195,6 +195,18 @@ def loo_predictive_means(
         log_weights = loo(idata).log_weights.transpose("time", "chain", "draw").values.reshape(density.T.shape)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     return (weights * mean.T).sum(axis=1) / weights.sum(axis=1)
+
+# %% ../nbs/19_draws.ipynb #2d521b51
+def smoothed_weights(
+    log_ratios,  # log of wanted density over the density that was drawn from, up to a constant, [S]
+) -> tuple:      # log weights that sum to one [S]; Pareto k
+    "Pareto-smoothed importance weights."
+    if OLD_ARVIZ:
+        log_weights, k = az.psislw(np.asarray(log_ratios))
+    else:
+        from arviz_stats.base import array_stats
+        log_weights, k = array_stats.psislw(-np.asarray(log_ratios))
+    return np.asarray(log_weights), float(k)
 
 # %% ../nbs/19_draws.ipynb #01816610
 def save_groups(path, groups: dict, attrs: dict) -> None:

@@ -24,6 +24,7 @@ from .blocks import baseline_design
 from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, load_groups, loo, save_groups, smallest_ess, summary, to_idata
 from .experiments import LiftTest, check_experiments, from_record, to_record
+from .forecast import Forecast, foretell, from_variables, onward, read_future, split, to_variables
 from .hierarchy import Hierarchy, PrecisionError
 from .posterior import OPTIONS, build_blocks, build_posterior, choose
 from .priors import Priors, check_heard
@@ -144,13 +145,14 @@ class Answers:
         return pd.DataFrame({"time": self.data.time, "observed": self.data.y, "mean": mean,
                              "lower": band["lower"], "upper": band["upper"]})
 
-    def _table_or_draws(self, terms, interval, draws):
+    def _table_or_draws(self, terms, interval, draws, time=None):
+        time = self.data.time if time is None else time
         if not draws:
-            return over_time(terms, self.data.time, interval)
+            return over_time(terms, time, interval)
         names, arrays = zip(*terms)
         stacked = np.stack(arrays, axis=-1)
         return xr.DataArray(stacked.reshape(*self.sample_shape, *stacked.shape[1:]), dims=("chain", "draw", "time", "node"),
-                            coords={"time": self.data.time, "node": list(names)}, name="contribution")
+                            coords={"time": time, "node": list(names)}, name="contribution")
 
     def plot_fit(self, ax=None, interval=0.9):
         "Observed outcome over the fitted mean and its predictive interval."
@@ -251,6 +253,40 @@ class Fit(Drawn):
     def prior_vs_posterior(self, draws=4000, seed=0) -> pd.DataFrame:
         "What the data have added: prior and posterior medians and 90% ranges, and which results merely repeat the prior."
         return against_prior(self.mmm._from_prior(self.data, draws, seed).variables, self.posterior)
+
+    def predict(
+        self,
+        U_new,         # exposure [F, N] of the periods after the data: frame with a column a tactical, or array in the hierarchy's order
+        Z_new=None,    # controls [F, J], by the names of the fit: frame, Series, array or `Controls`
+        *,
+        interval=0.9,  # probability inside the predictive interval, equal tails
+        draws=False,   # True: predictive draws instead of a table
+        seed=0,        # of the noise to come
+    ):                 # frame (time, mean, lower, upper), or DataArray (chain, draw, time)
+        "What is expected of the periods that follow the data, carry-over and memory included."
+        forecast = foretell(self.accounts, self.mmm.noise, read_future(self.data, U_new, Z_new), seed)
+        if not draws:
+            return forecast.table(interval)
+        return xr.DataArray(forecast.draws.reshape(*self.sample_shape, -1), dims=("chain", "draw", "time"),
+                            coords={"time": forecast.time}, name="y")
+
+    def predict_contributions(
+        self,
+        U_new,            # exposure of the periods after the data, as for `predict`
+        level="channel",  # a level of the hierarchy
+        interval=0.9,     # probability inside the interval, equal tails
+        draws=False,      # True: all draws instead of a table
+    ):                    # as `contributions`
+        "Contribution of every node of a level in the periods that follow the data, with what past exposure still does there."
+        future = read_future(self.data, U_new, controls=False)
+        return self._table_or_draws(onward(self.accounts, future).media(level), interval, draws, future.time)
+
+    @cached_property
+    def holdout(self) -> Forecast:
+        "What the fit expected of the periods that `MMM.fit(..., holdout=13)` kept from it, with scores and a picture."
+        if (held := from_variables(groups_of(self.idata)["constant_data"])) is None:
+            raise PrecisionError("this fit saw all its data; MMM.fit(..., holdout=13) keeps the last 13 periods from it")
+        return foretell(self.accounts, self.mmm.noise, held)
 
     def loo(self):
         "PSIS-LOO by ArviZ, with pointwise densities and Pareto k."
@@ -405,6 +441,7 @@ class MMM:
         *,
         U_history=None,    # exposure [H, N] of the periods just before the first of y: feeds the carry-over only
         experiments=(),    # list of `LiftTest` and `CostTarget`: what is known besides the data
+        holdout=None,      # so many periods at the end are not fitted but forecast: see `Fit.holdout`
         chains=4,
         warmup=500,        # transitions per chain before the first draw is kept, at the most: a chain that has settled stops earlier
         draws=500,         # draws kept per chain
@@ -418,7 +455,9 @@ class MMM:
     ) -> Fit:
         "Check and scale the data, sample the posterior, and report it in the user's units."
         started = time.perf_counter()
-        data = prepare(self.hierarchy, y, U, Z, spend, U_history)
+        data, held = prepare(self.hierarchy, y, U, Z, spend, U_history), None
+        if holdout is not None:
+            data, held = split(data, holdout)
         notes = check_experiments(experiments, data)
         posterior = build_posterior(data, self.priors, tuple(experiments), nodes=SAMPLER_NODES, **self.options)
         prepared = time.perf_counter() - started
@@ -426,7 +465,7 @@ class MMM:
         samples = run_nuts(posterior, chains, warmup, FIRST_LOOK if more else draws, seed, threads, target_accept,
                            progress=progress, checkpoint=checkpoint, more=more)
         sampled = time.perf_counter()
-        fit = _report(self, posterior, samples, seed, tuple(experiments), notes)
+        fit = _report(self, posterior, samples, seed, tuple(experiments), notes, held)
         fit.timing.update({"prepare": prepared} | samples.seconds | {"report": time.perf_counter() - sampled})
         if more and not samples.interrupted and (ess := diagnostics(fit.idata)["ess_bulk"][0]) < target_ess:
             fit.notes.append(f"target_ess={target_ess:g} was not reached: {ess:.0f} after max_draws={max_draws} draws per chain")
@@ -435,14 +474,15 @@ class MMM:
         return fit
 
 # %% ../nbs/23_model.ipynb #e0719f58
-def _report(mmm, posterior, samples, seed, experiments, notes) -> Fit:
+def _report(mmm, posterior, samples, seed, experiments, notes, held) -> Fit:
     "A `Fit` from the sampler's draws."
     reported = in_users_units(posterior, named_values(posterior, samples, seed), seed)
     groups = _posterior_groups(mmm, posterior.data, reported, seed) | {
         "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in samples.stats.items()})}
     draws = samples.draws.shape[1]
     notes = posterior.data.notes + notes + ([f"stopped by hand after {draws} draws per chain"] if samples.interrupted else [])
-    return Fit(_with_coords(groups | _data_groups(posterior.data), posterior.data), mmm, posterior.data, {}, notes, experiments)
+    groups |= _data_groups(posterior.data, held)
+    return Fit(_with_coords(groups, posterior.data), mmm, posterior.data, {}, notes, experiments)
 
 
 def _posterior_groups(mmm, data, reported, seed):
@@ -472,7 +512,7 @@ def _with_coords(groups, data):
                     {"inference_library": "precision"})
 
 
-def _data_groups(data: Dataset) -> dict:
+def _data_groups(data: Dataset, held=None) -> dict:
     "The data as ArviZ groups, complete enough to rebuild the `Dataset`."
     bottom = data.hierarchy.levels[0]
     constant = {"exposure": (("time", bottom), data.U), "controls": (("time", "control"), data.Z)}
@@ -482,7 +522,8 @@ def _data_groups(data: Dataset) -> dict:
         constant["control_unit_sd"] = ("control", [data.control_unit_sd[name] for name in data.controls])
     if data.history is not None:
         constant["exposure_history"] = (("before", bottom), data.history)
-    return {"observed_data": xr.Dataset({"y": ("time", data.y)}), "constant_data": xr.Dataset(constant)}
+    constant = xr.Dataset(constant) if held is None else xr.Dataset(constant).merge(to_variables(held, bottom))
+    return {"observed_data": xr.Dataset({"y": ("time", data.y)}), "constant_data": constant}
 
 # %% ../nbs/23_model.ipynb #405be535
 FORMAT = 1  # of the saved file; raised when an older Precision could not read it
