@@ -244,9 +244,7 @@ def split(
         raise PrecisionError(f"holdout={holdout} leaves {max(cut, 0)} of {len(data.y)} periods to fit; at least {MIN_PERIODS} are "
                              "needed, and a year or two of weeks before a result is worth reading")
     before = inputs_of(data, 0, cut)
-    if isinstance(before["Z"], Controls):
-        before["Z"] = before["Z"].varying()
-    elif data.controls:
+    if data.control_unit_sd is None:
         _refuse_still(data, cut)
     try:
         kept = prepare(data.hierarchy, **before)
@@ -279,12 +277,12 @@ def inputs_of(
     start: int,   # first period
     stop: int,    # period after the last
 ) -> dict:        # arguments of `prepare` and `MMM.fit`
-    "Some of the periods, as they came; exposure before them is history."
+    "Some of the periods, as they came; exposure before them is history, and `Controls` keep the columns that move."
     time, names = data.time[start:stop], data.hierarchy.names[data.hierarchy.levels[0]]
     frame = lambda values, columns: pd.DataFrame(values[start:stop], time, columns)
     Z = frame(data.Z, list(data.controls)) if data.controls else None
-    if data.control_unit_sd is not None:
-        Z = Controls(frame(data.Z, list(data.controls)), data.control_unit_sd, notes=data.control_notes)
+    if data.controls and data.control_unit_sd is not None:
+        Z = Controls(Z, data.control_unit_sd, notes=data.control_notes).varying()
     before = data.U[:start] if data.history is None else np.concatenate([data.history, data.U[:start]])
     return {"y": pd.Series(data.y[start:stop], time), "U": frame(data.U, names), "Z": Z,
             "spend": None if data.spend is None else frame(data.spend, names), "U_history": before if len(before) else None}
