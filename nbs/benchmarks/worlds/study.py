@@ -9,11 +9,11 @@ import numpy as np
 from worlds import KINDS, make_world
 
 from precision import MMM, Priors
+from precision.draws import diagnostics
 
 RESULTS = Path(__file__).with_name("results.csv")
 MODEL_MD = {"weights": "exposure", "priors": dict(effect_sd=1.0, saturation_sd=1.0, intercept_sd=2.0)}
 PROPOSED = {"weights": "learnt", "priors": dict(effect_sd=0.7, saturation_sd=2.0, intercept_sd=5.0)}
-LINE = {"weights": "learnt", "priors": dict(effect_sd=0.7, intercept_sd=5.0)}
 CANDIDATES = {
     "michaelis_menten": MODEL_MD | {"saturation": "michaelis_menten"},
     "none": {"weights": "exposure", "priors": dict(effect_sd=1.0, intercept_sd=2.0), "saturation": "none"},
@@ -47,7 +47,6 @@ def fit_and_score(candidate, kind, seed) -> dict:
     for level in LEVELS:
         up = np.ones((tacticals.shape[1], 1)) if level == "total" else world.hierarchy.matrix("tactical", level)
         row |= {f"{level}_{name}": round(float(v), 4) for name, v in scores(tacticals @ up, world.totals(level).to_numpy()).items()}
-    from precision.draws import diagnostics
     found = diagnostics(fit.idata)
     return row | {"rhat": round(float(found["rhat"][0]), 4), "divergences": found["divergences"]}
 
@@ -55,7 +54,7 @@ def fit_and_score(candidate, kind, seed) -> dict:
 def main(first, last, part=0, parts=1):
     file = RESULTS if parts == 1 else RESULTS.with_suffix(f".{part}.csv")
     done = {tuple(line[:3]) for path in RESULTS.parent.glob("results*.csv") for line in csv.reader(path.open())}
-    jobs = [(c, k, s) for c in CANDIDATES for s in range(first, last + 1) for k in KINDS][part::parts]
+    jobs = [(c, k, s) for s in range(first, last + 1)[part::parts] for c in CANDIDATES for k in KINDS]
     for candidate, kind, seed in jobs:
         if (candidate, kind, str(seed)) in done:
             continue
