@@ -67,6 +67,9 @@ def save_results(
     tables |= {f"totals_{level}": fit.shares(level) for level in levels}
     pictures = {"actual_vs_fitted": fit.plot_fit, "decay": fit.plot_decay,
                 "contributions": partial(fit.plot_contributions, top), "waterfall": partial(fit.plot_waterfall, top)}
+    if fit.data.spend is not None:
+        tables |= {f"roi_{level}": fit.roi(level) for level in levels}
+        pictures["roi"] = partial(fit.plot_roi, top)
     fit.save(folder / "fit.nc")
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=not isinstance(table.index, pd.RangeIndex), float_format="%.8g")

@@ -24,11 +24,12 @@ from .hierarchy import DEFAULT_LEVELS, Hierarchy, PrecisionError, build_hierarch
 class Options:
     "What is believed: the options of `MMM`. What is left out keeps its default there."
     effect: str = None               # "positive" or "real"
-    pooling: str = None              # "nested"
-    decay: str = None                # "nested"
-    saturation: str = None           # "michaelis_menten" or "none"
-    likelihood: str = None           # "normal"
-    residual: str = None             # "iid"
+    pooling: str = None              # "nested", "channel", "none" or "sparse"
+    weights: str = None              # "exposure", "equal" or "learnt"
+    decay: str = None                # "nested", "beta" or "half_life"
+    saturation: str = None           # "michaelis_menten", "none", "hill" or "logistic"
+    likelihood: str = None           # "normal" or "student_t"
+    residual: str = None             # "iid" or "ar1"
     normalize_adstock: bool = None   # do the weights of the carry-over sum to one?
 
 
