@@ -21,8 +21,6 @@ CANDIDATES = {
     "logistic": MODEL_MD | {"saturation": "logistic"},
     "michaelis_menten, proposed": {"saturation": "michaelis_menten", "weights": "learnt",
                                    "priors": PROPOSED["priors"] | {"saturation_centre": -1.0}},
-    "michaelis_menten, learnt weights": MODEL_MD | {"saturation": "michaelis_menten", "weights": "learnt"},
-    "michaelis_menten, equal weights": MODEL_MD | {"saturation": "michaelis_menten", "weights": "equal"},
 }
 LEVELS = ("tactical", "channel", "total")
 
