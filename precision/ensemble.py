@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from .comparison import MAX_PARETO_K, loo_table
+from .comparison import MAX_PARETO_K, loo_table, unreliable
 from .data import Dataset
 from .draws import comparison_weights, elpd_of, groups_of, loo_predictive_means
 from .hierarchy import Hierarchy, PrecisionError, check_names, nearest
@@ -246,7 +246,7 @@ def _fit_records(fits, loos) -> list[Record]:
         said.append(Record("sampling", name, "", np.nan, np.nan, f"{name}: {text}", bool(fit.diagnosis or stopped)))
     for name, fit in fits.items():
         k = elpd_of(loos[name])["pareto_k"]
-        high = [str(t).removesuffix(" 00:00:00") for t in fit.data.time[k > MAX_PARETO_K]]
+        high = [str(t).removesuffix(" 00:00:00") for t in fit.data.time[unreliable(k)]]
         text = f"{name}: Pareto k is at most {k.max():.2f}, the leave-one-out densities can be trusted."
         if high:
             listed = ", ".join(high[:8]) + (f" and {len(high) - 8} more" if len(high) > 8 else "")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision.comparison import compare, loo_table, plot_comparison
+from precision.comparison import compare, loo_table, plot_comparison, unreliable
 from precision.draws import OLD_ARVIZ, groups_of, to_idata
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM
@@ -49,7 +49,7 @@ def test_the_table_has_the_numbers_of_arviz(fits, method):
     theirs = az.compare({name: fit.loo() for name, fit in fits.items()}, method=method, **options).loc[table.index]
     elpd = "elpd_loo" if OLD_ARVIZ else "elpd"
     for ours, name in (("elpd", elpd), ("se", "se"), ("elpd_diff", "elpd_diff"), ("diff_se", "dse"), ("weight", "weight")):
-        np.testing.assert_allclose(table[ours], theirs[name].astype(float), atol=1e-6, err_msg=ours)
+        np.testing.assert_allclose(table[ours], theirs[name].astype(float).abs() if "elpd_diff" == name else theirs[name].astype(float), atol=1e-6, err_msg=ours)
     assert list(table.index)[-1] == "shuffled" and table.index.name == "model"
     assert table.elpd_diff.iloc[0] == table.diff_se.iloc[0] == 0 and (table.elpd_diff >= 0).all()
 
@@ -68,7 +68,7 @@ def test_pareto_k_is_counted_above_its_limit(fits):
     shape = wild.y[..., :2].shape
     wild.y[..., :2] = -np.abs(np.random.default_rng(1).standard_cauchy(shape)) * 20  # two periods that no draw foretells alike
     table = compare({"sound": fit, "wild": replace(fit, idata=to_idata(groups | {"log_likelihood": wild}, {}))})
-    assert table.high_k["wild"] >= 2 and table.worst_k["wild"] > 0.7
+    assert table.high_k["wild"] >= 2 and not table.worst_k["wild"] <= 0.7  # ArviZ 1.x has no number for the wildest
     assert table.high_k["sound"] == (np.asarray(fit.loo().pareto_k) > 0.7).sum() and table.high_k.dtype == int
 
 
@@ -124,3 +124,7 @@ def test_the_picture_shows_every_difference(fits):
     assert [t.get_text() for t in ax.get_yticklabels()] == list(table.index)
     assert [t.get_text() for t in ax.texts] == [f"weight {w:.2f}" for w in table.weight]
     assert plot_comparison(table, ax) is ax
+
+
+def test_a_pareto_k_without_estimate_counts_as_too_high():
+    assert unreliable([0.1, 0.7, 0.71, np.nan, np.inf]).tolist() == [False, False, True, True, True]
