@@ -10,6 +10,7 @@ __all__ = ['KINDS', 'LiftTest', 'CostTarget', 'check_experiments', 'members', 'w
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -56,14 +57,18 @@ def check_experiments(
         if not isinstance(one, (LiftTest, CostTarget)):
             raise PrecisionError(f"experiments holds {one!r}; LiftTest(...) or CostTarget(...) was expected")
         find_nodes([one.node], data.hierarchy, type(one).__name__)
-        for name in ("lift", "se", "change", "added", "cost"):
-            value = getattr(one, name, None)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value)):
+        for name in [name for name in vars(one) if name in ("lift", "se", "change", "added", "cost")]:
+            value, optional = getattr(one, name), name in ("change", "added")
+            if not (value is None and optional) and not _is_finite(value):
                 raise PrecisionError(f"{_label(one)}: {name} is {value!r}; a finite number was expected")
         if not one.se > 0:
             raise PrecisionError(f"{_label(one)}: se is {one.se:g}; a measurement without error does not exist, give its standard error")
         (_check_lift if isinstance(one, LiftTest) else _check_cost)(one, data)
-    return _overlaps([one for one in experiments if isinstance(one, LiftTest)], data)
+    return _overlaps(experiments, data)
+
+
+def _is_finite(value) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _label(one) -> str:
@@ -81,6 +86,10 @@ def _check_lift(test, data):
         raise PrecisionError(f"{_label(test)}: there is no exposure in the window, so nothing to change by a share; give added= instead")
     if not data.active[tacticals].any():
         raise PrecisionError(f"{_label(test)}: the data have no exposure of it in any period")
+    own = tacticals[data.active[tacticals]]
+    means = data.U[:, own].mean(axis=0)
+    if test.added is not None and (data.U[first:last + 1, own] / means + test.added / means.sum() < 0).any():
+        raise PrecisionError(f"{_label(test)}: added is {test.added:g}, which takes away more than some period has; change=-1 switches all off")
 
 
 def _check_cost(target, data):
@@ -107,26 +116,48 @@ def window(test: LiftTest, data: Dataset) -> tuple:
 
 def _position(when, name, test, time) -> int:
     "The period that a date lies in."
-    dates = isinstance(time, pd.DatetimeIndex)
+    dates, number = isinstance(time, pd.DatetimeIndex), isinstance(when, Integral) and not isinstance(when, bool)
     try:
-        moment = pd.Timestamp(when) if dates else int(when)
-    except (TypeError, ValueError) as e:
-        raise PrecisionError(f"{_label(test)}: {name} is {when!r}; a {'date' if dates else 'whole number'} was expected, as in the data") from e
-    if not time[0] <= moment < Calendar.of(time).dates([len(time)])[0]:
-        day = lambda label: label.date() if dates else label
-        raise PrecisionError(f"{_label(test)}: {name} is {when}, outside the data, whose periods are {day(time[0])} to {day(time[-1])}; "
+        moment = when if number else pd.Timestamp(_moment(when, name))
+    except (TypeError, ValueError):
+        moment = pd.NaT
+    if number == dates or moment is pd.NaT or getattr(moment, "tzinfo", None):
+        raise PrecisionError(f"{_label(test)}: {name} is {when!r}; a {'date without time zone' if dates else 'whole number'} was expected, "
+                             f"like {_day(time[0])} in the data")
+    position = int(_edges(time).searchsorted(moment, side="right")) - 1
+    if not 0 <= position < len(time):
+        raise PrecisionError(f"{_label(test)}: {name} is {when}, outside the data, whose periods are {_day(time[0])} to {_day(time[-1])}; "
                              "check its year, or leave the test out")
-    return int(time.searchsorted(moment, side="right")) - 1
+    return position
 
 
-def _overlaps(tests, data) -> list:
-    "Notes on tests whose windows and tacticals meet."
+def _moment(when, name):
+    "Of a `pandas.Period` its first moment as a start, its last as an end; anything else as it is."
+    return when if not isinstance(when, pd.Period) else when.start_time if name == "start" else when.end_time
+
+
+def _edges(time) -> pd.Index:
+    "The first day of every period, and the day after the last."
+    calendar, places = Calendar.of(time), np.arange(len(time) + 1)
+    return calendar.dates(places - 1) + pd.Timedelta(days=1) if calendar.unit == "month end" else calendar.dates(places)
+
+
+def _day(label):
+    return label.date() if isinstance(label, pd.Timestamp) else label
+
+
+def _overlaps(experiments, data) -> list:
+    "Notes on tests whose windows and tacticals meet, and on targets for the same tacticals."
     def meet(one, other):
-        (a, _, b), (c, _, d) = window(one, data), window(other, data)
-        return a <= d and c <= b and set(members(one.node, data.hierarchy)) & set(members(other.node, data.hierarchy))
+        if type(one) is not type(other) or not set(members(one.node, data.hierarchy)) & set(members(other.node, data.hierarchy)):
+            return False
+        (a, _, b), (c, _, d) = (window(e, data) if isinstance(e, LiftTest) else (0, 0, 0) for e in (one, other))
+        return a <= d and c <= b
 
-    return [f"the experiments on {one.node!r} from {one.start} and on {other.node!r} from {other.start} overlap and are taken as independent"
-            for one, other in combinations(tests, 2) if meet(one, other)]
+    when = lambda e: f" from {e.start}" if isinstance(e, LiftTest) else ""
+    return [f"the experiments on {one.node!r}{when(one)} and on {other.node!r}{when(other)} overlap and are taken as independent"
+            if isinstance(one, LiftTest) else f"the cost targets of {one.node!r} and of {other.node!r} are taken as independent"
+            for one, other in combinations(experiments, 2) if meet(one, other)]
 
 # %% ../nbs/13_experiments.ipynb #a9472523
 def changed(
@@ -213,8 +244,13 @@ def experiment_blocks(
 def to_record(experiment) -> dict:
     "An experiment as plain values, for a file."
     kind = next(name for name, kind in KINDS.items() if isinstance(experiment, kind))
-    return {"kind": kind} | {k: v.item() if isinstance(v, np.generic) else str(v) if hasattr(v, "year") else v
-                             for k, v in asdict(experiment).items()}
+    return {"kind": kind} | {name: _plain(value, name) for name, value in asdict(experiment).items()}
+
+
+def _plain(value, name):
+    if isinstance(value, np.datetime64) or hasattr(value, "year"):
+        return str(pd.Timestamp(_moment(value, name)))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def from_record(record: dict):
