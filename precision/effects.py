@@ -137,8 +137,8 @@ class PositiveEffect(TreeBlock):
             "roi": (priors.roi, lambda value, node, level: belief(
                 value, lambda roi: self.unlink(roi_to_effect(roi, self.channel_of(node, level), data), "roi"))),
             "share": (priors.share, lambda value, node, level: belief(
-                value, lambda share: self.unlink(share_to_effect(share, node, level, data), "share"))),
-            "effect_centre": (priors.effect_centre, lambda value, *_: Belief(value)),
+                value, lambda share: self.unlink(share_to_effect(share, self.channel_of(node, level) and node, level, data), "share"))),
+            "effect_centre": (priors.effect_centre, lambda value, node, level: self.channel_of(node, level) and Belief(value)),
         }, h, Belief(self.centre))
         steps = step_priors(self.part.tree.levels, h, believed, priors.effect_sd, priors.effect_spread, self.spread)
         sparsity = {"sparsity": np.array(np.tan(np.pi * p / 2) / np.sqrt(3))} if isinstance(self.part, SparsePart) else {}
@@ -146,8 +146,12 @@ class PositiveEffect(TreeBlock):
         return self.part.inputs(steps) | sparsity | self.weights.inputs(data, priors) | {"share": data.share, "effect_informed": informed.astype(float)}
 
     def channel_of(self, node, level):
-        h = self.hierarchy
-        return h.path(node, level)[0]
+        "The channel of a node whose effect was stated."
+        top = self.hierarchy.levels[-1]
+        if level != top and not isinstance(self.weights, ExposureWeights):
+            raise PrecisionError(f"Priors speak of the effect of {node!r}, but without weights='exposure' what is pooled below the {top} "
+                                 f"is not its efficiency; say it of its {top} {self.hierarchy.path(node, level)[0]!r}")
+        return self.hierarchy.path(node, level)[0]
 
     def to_tacticals(self, values):
         "From the tree's bottom level to tacticals."
