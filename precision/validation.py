@@ -54,15 +54,16 @@ class CrossValidation:
     @cached_property
     def scores(self) -> pd.DataFrame:
         "A row a fold: origin (the last fitted period), periods, crps, crps_naive, skill, coverage, elpd, sound."
-        rows = [{"origin": fit.data.time[-1], "periods": len(fit.data.y)} | fit.holdout.scores(self.interval, self.season).to_dict()
-                | {"sound": not fit.diagnosis} for fit in self.fits]
+        rows = [{"origin": fit.data.time[-1], "periods": len(fit.data.y)}
+                | fit.holdout.scores(self.interval, self.season).to_dict() | {"sound": not fit.diagnosis} for fit in self.fits]
         return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="fold"))
 
     @property
     def total(self) -> pd.Series:
         "The same over all folds: means of crps and coverage, sum of elpd."
         crps, naive, coverage = self.scores[["crps", "crps_naive", "coverage"]].mean()
-        return pd.Series({"crps": crps, "crps_naive": naive, "skill": 1 - crps / naive, "coverage": coverage, "elpd": self.scores.elpd.sum()})
+        return pd.Series({"crps": crps, "crps_naive": naive, "skill": 1 - crps / naive, "coverage": coverage,
+                          "elpd": self.scores.elpd.sum()})
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -77,8 +78,8 @@ class CrossValidation:
     def __repr__(self):
         t, horizon = self.total, len(self.fits[0].holdout.time)
         unsound = [str(k) for k in self.scores.index[~self.scores.sound]]
-        return (f"CrossValidation: {len(self.fits)} folds of {horizon} periods. CRPS {t.crps:.4g} (naive {t.crps_naive:.4g}, skill {t.skill:.0%}); "
-                f"{t.coverage:.0%} inside their {self.interval:.0%} intervals; elpd {t.elpd:.1f}."
+        return (f"CrossValidation: {len(self.fits)} folds of {horizon} periods. CRPS {t.crps:.4g} (naive {t.crps_naive:.4g}, "
+                f"skill {t.skill:.0%}); {t.coverage:.0%} inside their {self.interval:.0%} intervals; elpd {t.elpd:.1f}."
                 + (f" Not to be trusted yet: fold {', '.join(unsound)}." if unsound else ""))
 
 # %% ../nbs/24_validation.ipynb #88f2ae4f
@@ -136,7 +137,8 @@ def plot_folds(
     for fold, part in table.groupby("fold"):
         named = dict(label="predictive interval") if fold == table.fold.iloc[0] else {}
         ax.fill_between(part.time, part.lower, part.upper, color="C0", alpha=0.25, lw=0, **named)
-        ax.plot(part.time, part["mean"], color="C0", lw=1.5, marker="o" if len(part) == 1 else None, label="forecast" if named else None)
+        ax.plot(part.time, part["mean"], color="C0", lw=1.5, marker="o" if len(part) == 1 else None,
+                label="forecast" if named else None)
         ax.axvline(part.time.iloc[0], color="0.6", lw=0.8, ls="--")
     ax.set(ylabel=unit)
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))
@@ -146,7 +148,7 @@ def plot_folds(
 
 # %% ../nbs/24_validation.ipynb #a2b699ed
 def psis_lfo(
-    log_density: Callable,  # t -> log density of the outcomes t, t + 1, ..., each given those before it, under draws that saw the first t: [S, T - t]
+    log_density: Callable,  # t -> [S, T - t]: of every outcome from t on, given those before it, under draws that saw the first t
     first: int,             # periods before the first forecast
     periods: int,           # of the data
     refit_above=0.7,        # Pareto k from which draws are no longer reweighted
@@ -225,7 +227,8 @@ def leave_future_out(
     if isinstance(refit_above, bool) or not isinstance(refit_above, Real) or np.isnan(refit_above):
         raise PrecisionError(f"refit_above must be a number, a Pareto k; got {refit_above!r}")
     if not MIN_PERIODS <= first < periods:
-        raise PrecisionError(f"first={first}: a number from {MIN_PERIODS} to {periods - 1} was expected, the periods before the first forecast")
+        raise PrecisionError(f"first={first}: a number from {MIN_PERIODS} to {periods - 1} was expected, the periods before the "
+                             "first forecast")
     split(data, periods - first)
     with tqdm(total=periods - first, disable=not progress, unit="period") as bar:
         def log_density(t):

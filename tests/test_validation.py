@@ -8,6 +8,7 @@ from scipy import stats
 
 from precision.controls import local_level
 from precision.data import Controls
+from precision.draws import elpd_of
 from precision.forecast import crps, naive_draws
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, PrecisionWarning
@@ -143,8 +144,8 @@ def test_reweighting_that_went_on_too_long_would_show():
 
 
 def test_blocks_add_up_to_single_steps():
-    total = sum(np.log(np.exp(densities(t)[:, :10].sum(axis=1)).mean()) for t in range(10, 60, 10))
-    assert total == pytest.approx(EXACT.sum(), abs=0.5)
+    total = sum(np.log(np.exp(densities(t)[:, :10].sum(axis=1)).mean()) for t in (10, 20))  # before the break
+    assert total == pytest.approx(EXACT[:20].sum(), abs=0.1)
 
 
 def test_leave_future_out_of_a_model_beside_leave_one_out():
@@ -155,7 +156,7 @@ def test_leave_future_out_of_a_model_beside_leave_one_out():
     whole = MODEL.fit(Y, U, Z, **QUICK)
     table = lfo.beside(whole)
     assert table.loc["leave future out", "elpd"] == pytest.approx(lfo.elpd)
-    assert table.loc["leave one out", "elpd"] > whole.loo()["elpd_loo" if "elpd_loo" in whole.loo() else "elpd"]  # of 6 periods, not of 60
+    assert table.loc["leave one out", "elpd"] > elpd_of(whole.loo())["elpd"]  # of 6 periods, not of 60
     lfo.plot()
     with pytest.raises(PrecisionError, match="does not cover"):
         lfo.beside(MODEL.fit(Y, U, Z, holdout=6, **QUICK))
