@@ -33,7 +33,9 @@ class SparsePart(PooledPart):
         return super().hyperprior(free) + log_half_cauchy(free[f"{self.name}_local"]) + log_half_cauchy(free[f"{self.name}_global"])
 
 
-def log_half_cauchy(x):
+def log_half_cauchy(
+    x: tf.Tensor,  # logarithms of half-Cauchy numbers, [..., n]
+) -> tf.Tensor:    # [...]
     "Log density of the logarithm of a half-Cauchy number, 1 / (pi cosh x), summed over the last axis."
     log_cosh = tf.abs(x) + tf.math.log1p(tf.exp(-2 * tf.abs(x))) - np.log(2.0)
     return -tf.reduce_sum(log_cosh, axis=-1) - np.log(np.pi) * x.shape[-1]
