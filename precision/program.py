@@ -12,6 +12,7 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def seal(
 ) -> None:
     "Write the checksum of every program that has none yet."
     for path in folder.glob("*.pb"):
-        if not _checksum(path).exists():
-            _checksum(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+        with suppress(FileNotFoundError):  # another process may have cleared it out meanwhile
+            if not _checksum(path).exists():
+                _checksum(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def clear_out(

@@ -92,3 +92,11 @@ def test_flags_of_the_environment_are_left_as_they_were():
             "from precision.program import instruct_xla; instruct_xla(); print(os.environ['XLA_FLAGS'], os.environ.get('TF_XLA_FLAGS'))")
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert told.stdout.strip() == "--xla_cpu_multi_thread_eigen=true None", told.stderr
+
+
+def test_a_program_that_another_process_clears_out_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    gone, there = tmp_path / "gone.pb", tmp_path / "there.pb"
+    there.write_bytes(b"program")
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: [gone, there])
+    seal(tmp_path)
+    assert there.with_suffix(".sha256").exists() and not gone.with_suffix(".sha256").exists()
