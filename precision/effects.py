@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from .blocks import PooledPart, TreeBlock
 from .hierarchy import PrecisionError
-from .pooling import Tree, standard_normal
-from .priors import Belief, Priors, belief, beliefs, roi_to_effect, share_to_effect, step_priors
+from .pooling import Tree
+from .priors import Belief, belief, beliefs, roi_to_effect, share_to_effect, step_priors
 
 # %% ../nbs/10_effects.ipynb #7cbfdd2f
 class SparsePart(PooledPart):

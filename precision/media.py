@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from .adstock import adstock_coefficients
 from .blocks import PooledPart, TreeBlock
+from .hierarchy import PrecisionError
 from .pooling import Tree, standard_normal
-from .priors import Belief, Priors, belief, beliefs, inherited, saturation_centre
-from .saturation import SATURATIONS, Saturation
+from .priors import Belief, belief, beliefs, inherited, saturation_centre
+from .saturation import Saturation
 
 # %% ../nbs/11_media.ipynb #015546fe
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SaturatedMedia(LinearMedia):
 
     def _middle(self, believed, priors):
         "(centre, sd) of what all tacticals have in common: what was said of all, or the default."
-        stated = {b for b in believed[self.hierarchy.levels[-1]]}
+        stated = set(believed[self.hierarchy.levels[-1]])
         for b in (b for level in believed.values() for b in level if b.sd is not None and stated != {b}):
             raise PrecisionError("Priors(saturation_point) gives a node a range, but the width is that of the centre which all "
                                  "tacticals share; give the range for all, or one number for the node")

@@ -15,7 +15,6 @@ from scipy import signal, stats
 
 from .blocks import Block, baseline_design
 from .pooling import standard_normal
-from .priors import Priors
 
 # %% ../nbs/12_noise.ipynb #391f2761
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from scipy import stats
 from .adstock import MAX_DECAY, decay_from_half_life, half_life
 from .data import Dataset
 from .hierarchy import Hierarchy, PrecisionError, nearest
-from .saturation import SATURATIONS
 
 # %% ../nbs/07_priors.ipynb #b78e584a
 @dataclass(frozen=True)

@@ -228,3 +228,8 @@ def test_splitting_a_tactical_leaves_the_channel_prior_alone():
                             posterior.inputs)
         means.append((state["efficiency"].numpy() @ data.share).mean())
     assert np.isclose(*means, rtol=0.03)
+
+
+def test_a_range_of_the_saturation_point_belongs_to_all_tacticals():
+    with pytest.raises(PrecisionError, match="Priors.saturation_point. gives a node a range"):
+        build_posterior(example(3), Priors(saturation_point={"x": (1, 4)})).inputs

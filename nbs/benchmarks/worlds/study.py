@@ -13,14 +13,13 @@ from precision.draws import diagnostics
 
 RESULTS = Path(__file__).with_name("results.csv")
 MODEL_MD = {"weights": "exposure", "priors": dict(effect_sd=1.0, saturation_sd=1.0, intercept_sd=2.0)}
-PROPOSED = {"weights": "learnt", "priors": dict(effect_sd=0.7, saturation_sd=2.0, intercept_sd=5.0)}
 CANDIDATES = {
     "michaelis_menten": MODEL_MD | {"saturation": "michaelis_menten"},
     "none": {"weights": "exposure", "priors": dict(effect_sd=1.0, intercept_sd=2.0), "saturation": "none"},
     "hill": MODEL_MD | {"saturation": "hill"},
     "logistic": MODEL_MD | {"saturation": "logistic"},
     "michaelis_menten, proposed": {"saturation": "michaelis_menten", "weights": "learnt",
-                                   "priors": PROPOSED["priors"] | {"saturation_centre": -1.0}},
+                                   "priors": dict(effect_sd=0.7, saturation_centre=-1.0, saturation_sd=2.0, intercept_sd=5.0)},
 }
 LEVELS = ("tactical", "channel", "total")
 
