@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs by it
 
 _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",
+    "PrecisionWarning": "hierarchy",
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
     "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }

@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy import stats
 
 from .adstock import (
-    MAX_DECAY, adstock_geometric_np, basis_position, chebyshev_basis, chebyshev_basis_tf, half_life, interpolate_in_decay)
+    MAX_DECAY, adstock_geometric_np, basis_position, chebyshev_basis_tf, half_life, interpolate_in_decay)
 from .blocks import PooledPart, TreeBlock, baseline_design
 from .data import Dataset
 from .priors import Belief, Priors, belief, beliefs, decay_centre, inherited, step_priors

@@ -20,6 +20,7 @@ from .adstock import adstock_coefficients
 from .blocks import TreeBlock
 from .controls import Calendar
 from .data import Dataset
+from .effects import PositiveEffect, RealEffect
 from .hierarchy import Hierarchy, PrecisionError
 from .media import LinearMedia
 from .priors import find_nodes
@@ -233,9 +234,14 @@ KINDS = {"lift_test": LiftTest, "cost_target": CostTarget}
 
 def experiment_blocks(
     experiments: Sequence,  # of `LiftTest` and `CostTarget`
+    effect: PositiveEffect, # the model's
     media: LinearMedia,     # the model's
 ) -> tuple:                 # none, one or two blocks
     "The blocks that bring experiments into the likelihood."
+    costs = [e for e in experiments if isinstance(e, CostTarget)]
+    if costs and isinstance(effect, RealEffect):
+        raise PrecisionError(f"{_label(costs[0])}: with effect='real' a contribution may be zero or negative, and a unit of outcome then "
+                             "has no cost; use effect='positive', or say what is believed as Priors(roi={node: (low, high)})")
     kinds = ((LiftTests, LiftTest), (CostTargets, CostTarget))
     of_kind = [(block, tuple(e for e in experiments if isinstance(e, kind))) for block, kind in kinds]
     return tuple(block(media.hierarchy, media, some) for block, some in of_kind if some)

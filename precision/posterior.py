@@ -10,10 +10,8 @@ __all__ = ['OPTIONS', 'choose', 'free_sizes', 'evaluate', 'log_density', 'Poster
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import numpy as np
 import tensorflow as tf
 
-from .blocks import baseline_design
 from .data import Dataset
 from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS, WEIGHTS
@@ -115,7 +113,7 @@ def build_posterior(
 ) -> Posterior:
     "The posterior of a model whose options are given by name."
     blocks = build_blocks(data.hierarchy, columns=min(len(data.controls) + 1, len(data.y)), **options)
-    return Posterior(data, priors, blocks + experiment_blocks(experiments, blocks[2]))
+    return Posterior(data, priors, blocks + experiment_blocks(experiments, *blocks[1:3]))
 
 
 def make_target_log_prob_fn(

@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 import tensorflow as tf
 
-from .nuts import CHUNK, MAX_DEPTH, STATS, fresh_adaptation, run_chunk
+from .nuts import CHUNK, MAX_DEPTH, STATS, run_chunk
 from .posterior import Posterior, free_sizes, learn_guides, log_density
 
 # %% ../nbs/16_program.ipynb #3c911610

@@ -11,9 +11,10 @@ from scipy.optimize import minimize
 
 from precision.draws import elpd_of, groups_of
 from precision.ensemble import WEIGHT_SCHEMES, EnsembleResult, ensemble, mixture_rows, split_draws, stack_means, weigh
-from precision.hierarchy import PrecisionError, build_hierarchy
-from precision.leakage import LeakageError, Report
-from precision.model import MMM, PrecisionWarning
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.leakage import LeakageError
+from precision.metrics import Report
+from precision.model import MMM
 
 T = 44
 H = build_hierarchy({"tv": {"linear": ["a", "b"]}, "search": {"google": ["c", "d"]}})

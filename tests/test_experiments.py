@@ -17,7 +17,7 @@ from precision.model import MMM, Fit
 from precision.posterior import build_posterior, make_target_log_prob_fn
 from precision.program import Program
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.model.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 TREE = {"x": {"p": ["a", "b"], "q": ["c"]}, "y": ["d", "e"]}
 H = build_hierarchy(TREE)
 WEEKS = pd.date_range("2024-01-01", periods=60, freq="W-MON")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
 
-from precision.controls import fourier, local_level
+from precision.controls import events, fourier, local_level, trend_knots
 from precision.data import Controls, prepare
 from precision.draws import groups_of
 from precision.forecast import (
@@ -22,7 +22,7 @@ from precision.saturation import SATURATIONS
 from precision.summaries import Accounts
 
 matplotlib.use("Agg")
-pytestmark = pytest.mark.filterwarnings("ignore::precision.model.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 TREE = {"x": {"p": ["a", "b"]}, "y": ["c", "d"]}
 H = build_hierarchy(TREE)
 QUICK = dict(chains=2, warmup=100, draws=60, progress=False)
@@ -405,3 +405,20 @@ def test_daily_data_with_a_weekly_season():
     assert len(fit.holdout.table()) == 7
     later = y.index[106:120]
     assert len(fit.predict(U.loc[later], Z.at(later))) == 14
+
+
+def test_a_level_made_for_the_years_to_come_walks_on_and_one_made_for_the_data_does_not():
+    y, U, _ = tables(80)
+    walk, later = local_level(y.index, 4, sd=1.0), y.index[60:]
+    fit = MMM(H).fit(y[:60], U[:60], walk.at(y.index[:60]).varying(), **QUICK)
+    stays = local_level(y.index[:60], 4, sd=1.0)
+    assert list(stays.frame) == list(fit.data.controls)
+    width = lambda Z: np.diff(fit.predict(U.loc[later], Z.at(later)).filter(["lower", "upper"]), axis=1)[:, 0]
+    walking, staying = width(walk), width(stays)
+    assert walking[-1] > 1.2 * staying[-1] and walking[0] == pytest.approx(staying[0], rel=0.1)
+    knots = trend_knots(y.index, [y.index[30]])
+    with pytest.raises(PrecisionError, match="'trend', which moves in the data too but is not among those of the fit"):
+        fit.predict(U.loc[later], (walk + knots).at(later))
+    alone = MMM(H).fit(y[:60], U[:60], **QUICK)
+    launch = alone.predict(U.loc[later], events(y.index, {"launch": str(later[3].date())}).at(later))
+    assert (launch.upper - launch.lower)[3] > 1.2 * (launch.upper - launch.lower).drop(3).max()

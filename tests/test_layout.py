@@ -1,12 +1,15 @@
 """The house rules: the order of the floors, what may be imported where, and what every notebook starts with."""
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pyflakes.api
+import pyflakes.reporter
 import pytest
 import yaml
 
@@ -86,6 +89,14 @@ def test_package_imports_no_development_package(path):
     assert not {module.split(".")[0] for module in imported_modules(path.read_text())} & DEVELOPMENT_ONLY
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "precision").glob("*.py")), ids=name_of)
+def test_module_has_every_name_that_it_uses_and_no_import_that_it_does_not(path):
+    # an import in an example cell serves the notebook and not the module, and no example would notice
+    complaints = io.StringIO()
+    pyflakes.api.check(path.read_text(), path.name, pyflakes.reporter.Reporter(complaints, complaints))
+    assert not complaints.getvalue()
+
+
 @pytest.mark.parametrize("module", ["precision", "precision.hierarchy"])
 def test_light_import(module):
     program = f"import sys, {module}; print(*sys.modules)"
@@ -117,6 +128,12 @@ def test_sidebar_lists_every_notebook_in_order():
     assert sorted(listed) == sorted(name_of(path) for path in NOTEBOOKS)
     assert [name for name in listed if name[0].isdigit()] == [path.name for path in NUMBERED]
     assert (NBS / "_quarto.yml").is_symlink() and yaml.safe_load(text)["website"]["title"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_links_to_other_pages_lead_somewhere(path):
+    text = "\n".join(source for kind, source in cells(path) if kind == "markdown")
+    assert not [link for link in re.findall(r"\]\(([^)#:\s]+\.ipynb)", text) if not (path.parent / link).is_file()]
 
 
 def test_top_level_holds_only_what_belongs_there():

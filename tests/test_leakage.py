@@ -4,11 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision.hierarchy import PrecisionError, build_hierarchy
-from precision.leakage import (
-    DOWNSTREAM, LeakageError, Report, check_lags, inspect_metrics, measured_for, outcome_guard, past_guard, past_test, read_metrics,
-    reproduction_guard, upstream_guard)
-from precision.model import PrecisionWarning
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.leakage import LeakageError, inspect_metrics, outcome_guard, past_guard, past_test, reproduction_guard, upstream_guard
+from precision.metrics import DOWNSTREAM, Report, check_lags, measured_for, read_metrics
 
 T = 60
 H = build_hierarchy({"tv": {"linear": ["a", "b"]}, "search": {"google": ["c", "d"]}})

@@ -9,10 +9,10 @@ import pytest
 
 from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
-from precision.hierarchy import PrecisionError, build_hierarchy
-from precision.model import MMM, Fit, PrecisionWarning
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.model import MMM, Fit
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.model.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=150, draws=100, progress=False)
 TREES = [
     (["a", "b", "c", "d"], ["tactical"]),

@@ -9,7 +9,8 @@ import pytest
 
 from precision.draws import diagnostics, groups_of
 from precision.hierarchy import build_hierarchy
-from precision.model import MMM, flattened
+from precision.answers import flattened
+from precision.model import MMM
 from precision.simulate import simulate
 
 WORLDS, WEEKS = 4, 104
