@@ -133,8 +133,13 @@ def control_sds(data: Dataset, priors: Priors) -> np.ndarray:
     return np.array([named.get(name, own.get(name, rest)) for name in data.controls], float)
 
 
-def baseline_design(data: Dataset, priors: Priors) -> tuple:
+def baseline_design(
+    data: Dataset,
+    priors: Priors,
+    seen=None,      # [T] 0 for periods that are to be left out
+) -> tuple:
     "Thin SVD (Q [T, k], d [k], V [J + 1, k]) of the design [1, Z*] scaled by prior sds, and those sds [J + 1]."
     sds = np.append(priors.intercept_sd, control_sds(data, priors))
-    Q, d, Vt = np.linalg.svd(np.column_stack([np.ones(len(data.y)), data.Z_scaled]) * sds, full_matrices=False)
+    rows = np.ones(len(data.y)) if seen is None else seen
+    Q, d, Vt = np.linalg.svd(np.column_stack([np.ones(len(data.y)), data.Z_scaled]) * sds * rows[:, None], full_matrices=False)
     return Q, d, Vt.T, sds

@@ -259,6 +259,8 @@ class Dataset:
     history: np.ndarray | None = None # [H, N] exposure of the periods before the first
     control_unit_sd: dict | None = None  # {control: prior sd per unit of it, in sd of y} where the controls brought them
     control_notes: tuple = ()         # what the controls had to say
+    scale: tuple | None = None        # (location, size) that standardise the outcome; by default its own mean and sd
+    left_out: tuple = ()              # positions of periods whose outcome the likelihood does not read
 
     @cached_property
     def currency(self):
@@ -293,8 +295,23 @@ class Dataset:
         return np.divide(self.exposure_mean, total, out=np.zeros_like(total), where=total > 0)
 
     @property
+    def y_mean(self) -> float:
+        "The outcome that is zero when standardised, units of y."
+        return float(self.y.mean()) if self.scale is None else self.scale[0]
+
+    @property
+    def y_sd(self) -> float:
+        "One unit of the standardised outcome, units of y."
+        return float(self.y.std()) if self.scale is None else self.scale[1]
+
+    @property
+    def seen(self) -> np.ndarray:
+        "1 for periods whose outcome the likelihood reads, else 0 [T]."
+        return (~np.isin(np.arange(len(self.y)), self.left_out)).astype(float)
+
+    @property
     def y_scaled(self):
-        return (self.y - self.y.mean()) / self.y.std()
+        return (self.y - self.y_mean) / self.y_sd
 
     @property
     def Z_scaled(self):

@@ -193,7 +193,7 @@ class LiftTests(TreeBlock):
             for world, x in zip(worlds, (data.x, changed(self.tests[k], data))):
                 series = adstock_coefficients(x[:, [i]], self.media.nodes)[0, :, -len(data.y):]
                 world[p, :, :until - first + 1] = series[:, first:until + 1]
-        told = np.array([[test.lift, test.se] for test in self.tests]).T / data.y.std()
+        told = np.array([[test.lift, test.se] for test in self.tests]).T / data.y_sd
         return {"lift_worlds": worlds, "lift_told": told, "lift_tactical": np.eye(self.hierarchy.num_tacticals)[[i for _, i in pairs]],
                 "lift_test": np.eye(len(self.tests))[[k for k, _ in pairs]]}
 
@@ -221,7 +221,7 @@ class CostTargets(TreeBlock):
         groups = np.array([np.isin(np.arange(self.hierarchy.num_tacticals), members(t.node, self.hierarchy)) for t in self.targets], float)
         spent = groups @ data.spend.sum(axis=0)
         paid = groups * (data.spend.sum(axis=0) > 0)  # organic tacticals have no cost
-        return {"cost_told": np.array([[t.cost, t.se] for t in self.targets]).T * data.y.std() / spent, "cost_node": paid}
+        return {"cost_told": np.array([[t.cost, t.se] for t in self.targets]).T * data.y_sd / spent, "cost_node": paid}
 
     def log_likelihood(self, inputs, state):
         contribution = tf.linalg.matvec(inputs["cost_node"], self.media.totals(inputs, state))

@@ -216,7 +216,7 @@ def _of_unseen(future, data, size, rng):
     "Effect of controls that the data say nothing about: their coefficients are drawn from the prior [S, F]."
     if future.unseen is None:
         return 0.0
-    effect = data.y.std() * future.unseen_sd * rng.normal(size=(size, len(future.unseen_sd)))
+    effect = data.y_sd * future.unseen_sd * rng.normal(size=(size, len(future.unseen_sd)))
     return effect @ future.unseen.T
 
 # %% ../nbs/23_forecast.ipynb #33c9451e

@@ -22,9 +22,9 @@ class NormalErrors(Block):
     "Innovations are normal."
     parameters = ()
 
-    def log_density(self, e, state):
-        "Of standardised innovations [..., T], summed over the last axis."
-        return standard_normal(e)
+    def log_density(self, e, seen, state):
+        "Of standardised innovations [..., T], summed over those that are seen [T]."
+        return -0.5 * (tf.reduce_sum(seen * tf.square(e), axis=-1) + np.log(2 * np.pi) * tf.reduce_sum(seen))
 
     def information(self, state):
         "Of an innovation about its mean, in units of 1 / sigma squared."
@@ -56,11 +56,11 @@ class StudentErrors(NormalErrors):
         shape, rate = np.asarray(inputs["nu_prior"])
         return {"log_nu": np.log(rng.gamma(shape, 1 / rate, size=(draws, 1)) / self.START)}
 
-    def log_density(self, e, state):
+    def log_density(self, e, seen, state):
         nu = state["nu"]
         normaliser = tf.math.lgamma((nu + 1) / 2) - tf.math.lgamma(nu / 2) - 0.5 * tf.math.log(np.pi * nu)
-        kernel = tf.reduce_sum(tf.math.log1p(tf.square(e) / nu[..., None]), axis=-1)
-        return e.shape[-1] * normaliser - 0.5 * (nu + 1) * kernel
+        kernel = tf.reduce_sum(seen * tf.math.log1p(tf.square(e) / nu[..., None]), axis=-1)
+        return tf.reduce_sum(seen) * normaliser - 0.5 * (nu + 1) * kernel
 
     def information(self, state):
         return (state["nu"] + 1) / (state["nu"] + 3)
@@ -81,7 +81,7 @@ class IidResidual(Block):
     parameters = ()
 
     def whiten(self, r, state):
-        "(innovations, log Jacobian) of residuals [..., T]."
+        "(innovations, log Jacobian) of residuals [..., T]; the Jacobian is that of the first."
         return r, 0.0
 
     def along(self, Q):
@@ -158,8 +158,12 @@ class Noise(Block):
         return {"log_sigma": 1}
 
     def inputs(self, data, priors):
-        Q, d, _, _ = baseline_design(data, priors)
-        return {"y": data.y_scaled, "Q": Q.T.copy(), "d2": d ** 2, "noise_scale": np.array(priors.noise_scale)}
+        Q, d, _, _ = self.design(data, priors)
+        return {"y": data.y_scaled, "seen": data.seen, "Q": Q.T.copy(), "d2": d ** 2, "noise_scale": np.array(priors.noise_scale)}
+
+    def design(self, data, priors):
+        "The baseline's design, as `baseline_design` gives it."
+        return baseline_design(data, priors)
 
     def forward(self, free, inputs, state):
         "Adds sigma to the state; returns the HalfNormal log prior of sigma as a density of log sigma."
@@ -191,13 +195,16 @@ class Noise(Block):
 class IntegratedNoise(Noise):
     "Independent normal noise, with the linear baseline integrated out."
 
+    def design(self, data, priors):
+        return baseline_design(data, priors, data.seen)
+
     def log_likelihood(self, inputs, state):
         "Marginal log likelihood of the standardised outcome given the media term [..., T]."
-        r, d2, variance = inputs["y"] - state["media"], inputs["d2"], tf.square(state["sigma"])[..., None]
+        r, d2, variance = inputs["seen"] * (inputs["y"] - state["media"]), inputs["d2"], tf.square(state["sigma"])[..., None]
         projected = tf.einsum("...t,kt->...k", r, inputs["Q"])
         squares = tf.reduce_sum(tf.square(r), -1) - tf.reduce_sum(tf.square(projected) * d2 / (d2 + variance), -1)
         log_det = tf.reduce_sum(tf.math.log1p(d2 / variance), -1)
-        periods = inputs["y"].shape[-1]
+        periods = tf.reduce_sum(inputs["seen"])
         return -0.5 * (squares / variance[..., 0] + log_det + periods * (tf.math.log(variance[..., 0]) + np.log(2 * np.pi)))
 
     def baseline(self, residual, values, design, rng):
@@ -246,7 +253,9 @@ class SampledNoise(Noise):
         r = inputs["y"] - state["media"]
         u, log_root = self.place(tf.einsum("...t,kt->...k", r, inputs["Q"]), d, self.precision(inputs, state), state["baseline"])
         white, log_jacobian = self.residual.whiten(r - tf.einsum("...k,kt->...t", u * d, inputs["Q"]), state)
-        likelihood = self.errors.log_density(white / sigma, state) - white.shape[-1] * tf.math.log(sigma[..., 0]) + log_jacobian
+        seen = inputs["seen"]
+        likelihood = self.errors.log_density(white / sigma, seen, state) - tf.reduce_sum(seen) * tf.math.log(sigma[..., 0])
+        likelihood += seen[0] * log_jacobian  # which is that of the first period
         return likelihood + standard_normal(u) - tf.reduce_sum(log_root, axis=-1)
 
     def precision(self, inputs, state):

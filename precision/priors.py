@@ -199,7 +199,7 @@ def roi_to_effect(
     members = h.parent_index(h.levels[0], h.levels[-1]) == h.names[h.levels[-1]].index(channel)
     if data.spend is None or not (spend := data.spend[:, members].sum(axis=1).mean()):
         raise PrecisionError(f"Priors(roi) speaks of {channel!r}, which has no spend; pass spend= to fit, or use share=")
-    return roi * spend / data.y.std()
+    return roi * spend / data.y_sd
 
 
 def share_to_effect(
@@ -212,13 +212,13 @@ def share_to_effect(
     h = data.hierarchy
     if not share < 1:
         raise PrecisionError(f"Priors(share) of {node!r} is {share:g}; a share of the outcome below 1 was expected, 0.05 for 5%")
-    if data.y.mean() <= 0:
-        raise PrecisionError(f"Priors(share) of {node!r}: the outcome's mean is {data.y.mean():g}, and there is no share of that; "
+    if data.y_mean <= 0:
+        raise PrecisionError(f"Priors(share) of {node!r}: the outcome's mean is {data.y_mean:g}, and there is no share of that; "
                              "use roi= or effect_centre=")
     weight = data.share @ h.matrix(h.levels[0], level)[:, h.names[level].index(node)]
     if weight == 0:
         raise PrecisionError(f"Priors(share) speaks of {node!r}, which has no exposure")
-    return share * data.y.mean() / (data.y.std() * weight)
+    return share * data.y_mean / (data.y_sd * weight)
 
 # %% ../nbs/07_priors.ipynb #d1adc9df
 def beliefs(

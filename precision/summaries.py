@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from .adstock import adstock_geometric_np, half_life
-from .blocks import baseline_design
 from .data import Dataset
 from .experiments import LiftTest, changed, members, window
 from .hierarchy import Hierarchy, PrecisionError, nearest
@@ -89,7 +88,7 @@ class Accounts:
         h = self.data.hierarchy
         level = next(level for level in h.levels if f"effect_{level}" in self.values)
         node = h.parent_index(h.levels[0], level)[i]
-        return self.data.y.std() * self.data.share[i] * self.values[f"effect_{level}"][:, node]
+        return self.data.y_sd * self.data.share[i] * self.values[f"effect_{level}"][:, node]
 
     def tactical(self, i) -> np.ndarray:
         "Contribution of the i-th tactical, [S, T]."
@@ -157,15 +156,15 @@ def in_users_units(
     data, h = posterior.data, posterior.data.hierarchy
     shape = values["sigma"].shape
     flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
-    size, sd = len(flat["sigma"]), data.y.std()
+    size, sd = len(flat["sigma"]), data.y_sd
     nothing = {"intercept": np.zeros(size), "control_effect": np.zeros((size, len(data.controls)))}
     _, _, media_block, noise, *_ = posterior.blocks
     media = sum(draws for _, draws in Accounts(data, media_block.curve, media_block.normalize, flat | nothing).media(h.levels[0]))
     if beta is None:
-        design, rng = baseline_design(data, posterior.priors), np.random.default_rng([seed, 1])
-        beta = noise.baseline(data.y_scaled - media / sd, flat, design, rng)
+        rng = np.random.default_rng([seed, 1])
+        beta = noise.baseline(data.y_scaled - media / sd, flat, noise.design(data, posterior.priors), rng)
     flat.pop("baseline", None)
-    flat["intercept"] = data.y.mean() + sd * beta[:, 0]
+    flat["intercept"] = data.y_mean + sd * beta[:, 0]
     flat["control_effect"] = sd * beta[:, 1:] / data.Z.std(axis=0)
     flat["sigma"] = sd * flat["sigma"]
     for name in flat:

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from precision.draws import elpd_of, groups_of
 from precision.ensemble import WEIGHT_SCHEMES, EnsembleResult, ensemble, mixture_rows, split_draws, stack_means, weigh
+from precision.draws import OLD_ARVIZ
 from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
 from precision.leakage import LeakageError
 from precision.metrics import Report
@@ -256,9 +257,19 @@ def test_the_report_says_what_weights_do_not_mean(result):
 def test_high_pareto_k_is_reported_with_its_periods():
     shock = Y42.copy()
     shock.iloc[18] += 5000
-    hit = quick(y=shock, U_metrics={"impressions": U42})
+    hit = quick(y=shock, U_metrics={"impressions": U42}, refits=0)
     found = next(r for r in hit.report.records if r.guard == "loo")
-    assert found.alarm and found.value > 0.7 and "2024-05-20" in found.sentence
+    assert found.alarm and found.value > 0.7 and "2024-05-20" in found.sentence and "the weights lean on it" in found.sentence
+    assert hit.loo().high_k.sum() > 0
+
+
+def test_few_periods_of_high_pareto_k_are_refitted():
+    shock = Y42.copy()
+    shock.iloc[18] += 5000
+    hit = quick(y=shock, U_metrics={"impressions": U42}, refits=42)
+    found = next(r for r in hit.report.records if r.guard == "loo")
+    assert not found.alarm and found.value > 0.7 and "the densities are exact" in found.sentence
+    assert hit.loo().high_k.sum() == 0 and hit.loo().elpd.iloc[0] != hit.fits["impressions"].loo()["elpd_loo" if OLD_ARVIZ else "elpd"]
 
 
 def test_tables_and_pictures(result):
