@@ -75,7 +75,7 @@ def _is_finite(value) -> bool:
 def _label(one) -> str:
     return f"{type(one).__name__} of {one.node!r}" + (f" from {one.start}" if isinstance(one, LiftTest) else "")
 
-
+# %% ../nbs/13_experiments.ipynb #3c47f719
 def _check_lift(test, data):
     if (test.change is None) == (test.added is None):
         raise PrecisionError(f"{_label(test)}: give change= (relative) or added= (units of exposure per period), one of the two")
@@ -99,7 +99,7 @@ def _check_cost(target, data):
     if not target.cost > 0:
         raise PrecisionError(f"{_label(target)}: cost is {target.cost:g}; a positive cost per unit of outcome was expected")
 
-
+# %% ../nbs/13_experiments.ipynb #afe0fa30
 def members(node: str, hierarchy: Hierarchy) -> np.ndarray:
     "Positions of the tacticals of a node."
     level = find_nodes([node], hierarchy, "an experiment")[node]
@@ -146,7 +146,7 @@ def _edges(time) -> pd.Index:
 def _day(label):
     return label.date() if isinstance(label, pd.Timestamp) else label
 
-
+# %% ../nbs/13_experiments.ipynb #b005a800
 def _overlaps(experiments, data) -> list:
     "Notes on tests whose windows and tacticals meet, and on targets for the same tacticals."
     def meet(one, other):
