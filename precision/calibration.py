@@ -88,8 +88,9 @@ class Ranks:
 
 def _plot_differences(lines, band):
     variables = list(dict.fromkeys(label.split("[")[0] for label in lines))
-    fig, axes = plt.subplots(-(-len(variables) // 4), 4, figsize=(10, 1.9 * -(-len(variables) // 4)), sharex=True, sharey=True,
-                             layout="constrained", squeeze=False)
+    columns = min(4, len(variables))
+    rows = -(-len(variables) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.5 * columns, 0.3 + 1.8 * rows), sharex=True, sharey=True, layout="constrained", squeeze=False)
     for ax, variable in zip(axes.flat, variables):
         mine = lines[[label for label in lines if label.split("[")[0] == variable]]
         ax.fill_between(band[0], band[1], band[2], color="0.9", lw=0)

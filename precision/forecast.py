@@ -14,13 +14,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.ticker import EngFormatter
 from scipy.special import logsumexp
 
 from .controls import Calendar
 from .data import MIN_PERIODS, Controls, Dataset, _as_frame, _exposure, _labels, _row, check_time, prepare
 from .hierarchy import PrecisionError, check_names
-from .plots import _few_dates
+from .plots import finish_series
 from .summaries import Accounts, mean_and_interval
 
 # %% ../nbs/23_forecast.ipynb #26a2f36e
@@ -241,11 +240,7 @@ def plot_forecast(
     ax.plot(table.time, table["mean"], lw=1.5, marker="o" if len(table) == 1 else None, label="forecast")
     if "observed" in table:
         ax.plot(table.time, table.observed, label="observed" if past is None else None, **dots)
-    ax.set(ylabel=unit)
-    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    _few_dates(ax, time, most=9)
-    ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    return ax
+    return finish_series(ax, time, unit)
 
 # %% ../nbs/23_forecast.ipynb #5037908d
 def split(

@@ -15,16 +15,15 @@ from numbers import Real
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import EngFormatter
 from scipy.special import logsumexp
 from tqdm import tqdm
 
 from .data import MIN_PERIODS, _row, prepare
-from .draws import elpd_of, loo, smoothed_weights
+from .draws import MAX_PARETO_K, elpd_of, loo, smoothed_weights
 from .forecast import _whole, inputs_of, naive_draws, split
 from .hierarchy import PrecisionError, PrecisionWarning
 from .model import MMM, Fit
-from .plots import _few_dates
+from .plots import finish_series
 from .summaries import check_interval
 
 # %% ../nbs/28_validation.ipynb #fe61de7d
@@ -140,18 +139,14 @@ def plot_folds(
         ax.plot(part.time, part["mean"], color="C0", lw=1.5, marker="o" if len(part) == 1 else None,
                 label="forecast" if named else None)
         ax.axvline(part.time.iloc[0], color="0.6", lw=0.8, ls="--")
-    ax.set(ylabel=unit)
-    ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    _few_dates(ax, observed.index, most=9)
-    ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    return ax
+    return finish_series(ax, observed.index, unit)
 
 # %% ../nbs/28_validation.ipynb #a2b699ed
 def psis_lfo(
     log_density: Callable,  # t -> [S, T - t]: of every outcome from t on, given those before it, under draws that saw the first t
     first: int,             # periods before the first forecast
     periods: int,           # of the data
-    refit_above=0.7,        # Pareto k from which draws are no longer reweighted
+    refit_above=MAX_PARETO_K, # Pareto k from which draws are no longer reweighted
 ) -> pd.DataFrame:          # a row a period from `first` on: elpd, pareto_k (NaN at a refit), refit
     "One-step-ahead log densities, by refits and by reweighting between them."
     rows, t = [], first
@@ -197,10 +192,7 @@ class LeaveFutureOut:
         ax.plot(self.table.time, self.table.elpd, ".-", lw=0.8, label="log density, one step ahead")
         for k, time in enumerate(self.table.time[self.table.refit]):
             ax.axvline(time, color="0.7", lw=0.8, ls="--", label=None if k else "fitted anew")
-        ax.set(ylabel="elpd")
-        _few_dates(ax, self.table.time, most=9)
-        ax.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-        return ax
+        return finish_series(ax, self.table.time, "log density")
 
     def __repr__(self):
         return "\n".join([f"LeaveFutureOut: {len(self.table)} periods, elpd {self.elpd:.1f}, {self.table.refit.sum()} fits.",
@@ -216,7 +208,7 @@ def leave_future_out(
     *,
     U_history=None,
     first=None,       # periods before the first forecast; half of the data by default
-    refit_above=0.7,  # Pareto k from which the model is fitted anew
+    refit_above=MAX_PARETO_K,  # Pareto k from which the model is fitted anew
     progress=True,    # show a progress bar over the periods
     **sampling,       # chains, warmup, draws, seed, ..., as for `MMM.fit`
 ) -> LeaveFutureOut:
