@@ -9,13 +9,14 @@ __all__ = ['WEIGHT_SCHEMES', 'ENSEMBLE_FORMAT', 'stack_means', 'weigh', 'split_d
 # %% ../nbs/33_ensemble.ipynb #475db1aa
 import inspect
 import json
-import os
-import shutil
-import tempfile
+import re
+import secrets
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,6 +33,8 @@ from .leakage import inspect_metrics
 from .metrics import DOWNSTREAM, Record, Report, read_metrics
 from .model import MMM, Fit
 from .posterior import choose
+from .sampling import cannot_write, write_atomically
+from .saving import check_format
 from .summaries import summarise_decay_rates
 
 # %% ../nbs/33_ensemble.ipynb #28b61bef
@@ -319,6 +322,7 @@ def _fit_all(mmm, metrics, sampling) -> dict:
     "One fit a metric; what is wrong with the sampling is said once, for all of them, by the caller."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)
+        warnings.filterwarnings("default", "checkpoint", PrecisionWarning)  # that a disk is full concerns the user now
         return {name: mmm.fit(**metric.inputs, **sampling | _own_checkpoint(sampling, name)) for name, metric in metrics.items()}
 
 
@@ -363,6 +367,7 @@ def ensemble(
 # %% ../nbs/33_ensemble.ipynb #994893ab
 ENSEMBLE_FORMAT = 1
 _INDEX = "ensemble.json"
+_OURS = re.compile(r"metric_\d+(-\w{8})?\.nc|\..*-\w{8}\.partial").fullmatch  # by their names: also what a kill left behind
 
 
 def _number(value):
@@ -378,56 +383,75 @@ def _read_index(path) -> dict:
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
         names = [entry["file"] for entry in index["metrics"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise PrecisionError(f"{file} is not readable as the index of an ensemble ({type(error).__name__}: {error})") from error
-    if index.get("precision_ensemble") != ENSEMBLE_FORMAT:
-        raise PrecisionError(f"{path} has format {index.get('precision_ensemble', 'unknown')}, this version of Precision reads "
-                             f"format {ENSEMBLE_FORMAT}; load it with the version that saved it")
+    try:
+        check_format(index.get("precision_ensemble", "unknown"), ENSEMBLE_FORMAT, index.get("precision_version"))
+    except PrecisionError as error:
+        raise PrecisionError(f"{path} is refused: {error}") from error
     if any(not isinstance(name, str) or Path(name).name != name for name in names):
         raise PrecisionError(f"{file} names files outside its folder; it was not written by Precision")
     return index
 
 
-def _refuse_foreign(path):
-    "Only an empty folder, or a saved ensemble and nothing else, may be replaced."
+def _named(path) -> set:
+    "Files that a folder's index names, and the index; none where there is no index."
+    return {_INDEX} | {entry["file"] for entry in _read_index(path)["metrics"]} if (path / _INDEX).exists() else set()
+
+
+def _refuse_foreign(path) -> set:
+    "The files of the ensemble to be replaced; only an empty folder, or a saved ensemble and nothing else, may be."
     if path.exists() and not path.is_dir():
         raise PrecisionError(f"cannot save to {path}: it is a file, and an ensemble is a folder; give another name")
-    inside = {item.name for item in path.iterdir()} if path.exists() else set()
-    if inside:
-        ours = {_INDEX} | ({entry["file"] for entry in _read_index(path)["metrics"]} if _INDEX in inside else set())
-        if foreign := sorted(inside - ours):
-            raise PrecisionError(f"cannot save to {path}: it holds {foreign[0]!r}, which is no part of a saved ensemble; "
-                                 "give a folder of its own")
+    ours = _named(path)
+    if foreign := sorted(item.name for item in (path.iterdir() if path.exists() else ()) if not (item.name in ours or _OURS(item.name))):
+        raise PrecisionError(f"cannot save to {path}: it holds {foreign[0]!r}, which is no part of a saved ensemble; "
+                             "give a folder of its own")
+    return ours
 
-
+# %% ../nbs/33_ensemble.ipynb #6f7541bf
 def _save(result, path):
-    path = Path(path).absolute()
-    if not path.parent.is_dir():
-        raise PrecisionError(f"cannot save to {path}: the folder {path.parent} does not exist; create it first")
-    _refuse_foreign(path)
-    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}.", suffix=".partial"))
+    path = Path(path)
+    before, made = _refuse_foreign(path), not path.exists()
+    files = {name: f"metric_{i}-{secrets.token_hex(4)}.nc" for i, name in enumerate(result.fits)}
     try:
-        new, old = work / "new", work / "old"
-        new.mkdir()
-        files = {name: f"metric_{i}.nc" for i, name in enumerate(result.fits)}
+        path.mkdir(exist_ok=True)
         for name, file in files.items():
-            result.fits[name].save(new / file)
-        index = {"precision_ensemble": ENSEMBLE_FORMAT, "scheme": result.scheme, "seed": int(result.seed), "refits": int(result.refits),
-                 "metrics": [{"name": n, "file": f, "weight": result.weights[n]} for n, f in files.items()],
-                 "report": [{k: _number(v) for k, v in asdict(record).items()} for record in result.report.records]}
-        (new / _INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False), encoding="utf-8")
-        if path.exists():
-            os.replace(path, old)
-        os.replace(new, path)
+            result.fits[name].save(path / file)
+        index = json.dumps(_index_of(result, files), indent=1, ensure_ascii=False)
+        write_atomically(path / _INDEX, lambda file: file.write(index.encode()))
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
-        if (work / "old").exists() and not path.exists():
-            os.replace(work / "old", path)
-        shutil.rmtree(work, ignore_errors=True)
+        kept = _named(path)
+        for item in path.glob("*") if path.exists() else ():
+            if _OURS(item.name) and item.name not in kept and (item.name in {*before, *files.values()} or time.time() - item.stat().st_mtime > 3600):
+                item.unlink(missing_ok=True)
+        if made and not kept and path.exists():
+            path.rmdir()
+
+
+def _index_of(result, files) -> dict:
+    "All of a result that is not in its fits, as plain values."
+    return {"precision_ensemble": ENSEMBLE_FORMAT, "precision_version": version("precision-mmm"), "scheme": result.scheme,
+            "seed": int(result.seed), "refits": int(result.refits),
+            "metrics": [{"name": n, "file": f, "weight": result.weights[n]} for n, f in files.items()],
+            "report": [{k: _number(v) for k, v in asdict(record).items()} for record in result.report.records]}
 
 
 def _load(path) -> EnsembleResult:
     index = _read_index(path)
     fits = {entry["name"]: Fit.load(Path(path) / entry["file"]) for entry in index["metrics"]}
-    records = tuple(Record(**{k: np.nan if v is None else v for k, v in record.items()}) for record in index["report"])
-    return EnsembleResult(fits, {entry["name"]: entry["weight"] for entry in index["metrics"]}, Report(records),
-                          index["scheme"], index["seed"], index.get("refits", 10))
+    try:
+        records = tuple(Record(**{k: np.nan if v is None else v for k, v in record.items()}) for record in index["report"])
+        result = EnsembleResult(fits, {entry["name"]: float(entry["weight"]) for entry in index["metrics"]}, Report(records),
+                                index["scheme"], index["seed"], index.get("refits", 10))
+        if not abs(sum(result.weights.values()) - 1) < 1e-6 or min(result.weights.values()) < 0:
+            raise ValueError("the weights do not sum to one")
+    except (KeyError, TypeError, ValueError) as error:
+        raise PrecisionError(f"{Path(path) / _INDEX} is damaged ({type(error).__name__}: {error})") from error
+    for name, fit in fits.items():
+        if fit.hierarchy != result.hierarchy or not np.array_equal(fit.data.y, result.data.y):
+            raise PrecisionError(f"{path} is refused: its fit of {name!r} is of another outcome or hierarchy than the first; a file was "
+                                 "changed there")
+    return result

@@ -9,6 +9,7 @@ __all__ = ['KINDS', 'LiftTest', 'CostTarget', 'check_experiments', 'members', 'w
 # %% ../nbs/13_experiments.ipynb #85182f43
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
 from itertools import combinations
 from numbers import Integral, Real
 
@@ -246,19 +247,31 @@ def experiment_blocks(
     of_kind = [(block, tuple(e for e in experiments if isinstance(e, kind))) for block, kind in kinds]
     return tuple(block(media.hierarchy, media, some) for block, some in of_kind if some)
 
+# %% ../nbs/13_experiments.ipynb #1947e908
+_DATES = {
+    "timestamp": pd.Timestamp,
+    "date": date.fromisoformat,
+    "period": lambda start_and_freq: pd.Period(start_and_freq[0], freq=start_and_freq[1]),
+}
+
 
 def to_record(experiment) -> dict:
     "An experiment as plain values, for a file."
     kind = next(name for name, kind in KINDS.items() if isinstance(experiment, kind))
-    return {"kind": kind} | {name: _plain(value, name) for name, value in asdict(experiment).items()}
+    return {"kind": kind} | {name: _plain(value) for name, value in asdict(experiment).items()}
 
 
-def _plain(value, name):
-    if isinstance(value, np.datetime64) or hasattr(value, "year"):
-        return str(pd.Timestamp(_moment(value, name)))
+def _plain(value):
+    if isinstance(value, pd.Period):
+        return {"period": [str(value.start_time), value.freqstr]}
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return {"date": value.isoformat()}
+    if isinstance(value, (datetime, np.datetime64)):
+        return {"timestamp": str(pd.Timestamp(value))}
     return value.item() if isinstance(value, np.generic) else value
 
 
 def from_record(record: dict):
     "The experiment that `to_record` wrote down."
-    return KINDS[record["kind"]](**{k: v for k, v in record.items() if k != "kind"})
+    plain = {name: _DATES[min(v)](v[min(v)]) if isinstance(v, dict) else v for name, v in record.items() if name != "kind"}
+    return KINDS[record["kind"]](**plain)

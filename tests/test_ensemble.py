@@ -315,7 +315,7 @@ def test_a_failed_save_leaves_the_old_result(result, tmp_path, monkeypatch):
     result.save(tmp_path / "a")
     before = (tmp_path / "a" / "ensemble.json").read_bytes()
     monkeypatch.setattr("precision.ensemble.json.dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError):
+    with pytest.raises(PrecisionError):
         replace(result, seed=9).save(tmp_path / "a")
     assert (tmp_path / "a" / "ensemble.json").read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a"]
 

@@ -192,6 +192,6 @@ def test_nothing_half_written_stays(tmp_path):
         raise OSError("no space left on device")
 
     (tmp_path / "kept").write_text("old")
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(PrecisionError, match="no space"):
         sampling.write_atomically(tmp_path / "kept", fails)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"] and (tmp_path / "kept").read_text() == "old"
