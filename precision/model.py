@@ -19,6 +19,7 @@ import xarray as xr
 import precision.plots as plots
 from .answers import Drawn, flattened
 from .blocks import baseline_design
+from .checks import PRIOR_DRAWS, Checkup, check_up
 from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, named, smallest_ess, to_idata
 from .experiments import LiftTest, check_experiments
@@ -68,6 +69,10 @@ class Fit(Drawn):
     def prior_vs_posterior(self, draws=4000, seed=0) -> pd.DataFrame:
         "What the data have added: prior and posterior medians and 90% ranges, and which results merely repeat the prior."
         return against_prior(self.mmm.draw_prior(self.data, draws, seed).variables, self.posterior)
+
+    def check(self) -> Checkup:
+        "May I believe this fit, and what should I do? Nineteen checks in plain words; `.plot()` shows them on one page."
+        return check_up(self.idata, self.accounts, self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts, self.mmm.noise)
 
     def predict(
         self,
@@ -288,7 +293,7 @@ class MMM:
         samples = run_nuts(posterior, chains, warmup, FIRST_LOOK if more else draws, seed, threads, target_accept,
                            progress=progress, checkpoint=checkpoint, more=more)
         sampled = time.perf_counter()
-        fit = _report(self, posterior, samples, seed, tuple(experiments), notes, held)
+        fit = _report(self, posterior, samples, seed, tuple(experiments), notes, held, target_accept)
         fit.timing.update({"prepare": prepared} | samples.seconds | {"report": time.perf_counter() - sampled})
         if more and not samples.interrupted and (ess := diagnostics(fit.idata)["ess_bulk"][0]) < target_ess:
             fit.notes.append(f"target_ess={target_ess:g} was not reached: {ess:.0f} after max_draws={max_draws} draws per chain")
@@ -297,11 +302,11 @@ class MMM:
         return fit
 
 # %% ../nbs/27_model.ipynb #e0719f58
-def _report(mmm, posterior, samples, seed, experiments, notes, held) -> Fit:
+def _report(mmm, posterior, samples, seed, experiments, notes, held, target_accept) -> Fit:
     "A `Fit` from the sampler's draws."
     reported = in_users_units(posterior, named_values(posterior, samples, seed), seed)
     groups = _posterior_groups(mmm, posterior.data, reported, seed) | {
-        "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in samples.stats.items()})}
+        "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in samples.stats.items()}, attrs={"target_accept": target_accept})}
     draws = samples.draws.shape[1]
     notes = posterior.data.notes + notes + ([f"stopped by hand after {draws} draws per chain"] if samples.interrupted else [])
     groups |= data_groups(posterior.data)

@@ -1,0 +1,220 @@
+"""May one believe a fit? Every problem is found, and a fit without problems is left in peace."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from precision.checks import breusch_pagan, check_up, feedback_finding, inflation, ljung_box, scores
+from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
+from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.model import MMM, Fit
+from precision.noise import LIKELIHOODS, RESIDUALS, noise_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+QUICK = dict(chains=2, warmup=100, draws=80, progress=False)
+TREE = {"x": {"p": ["a", "b"]}, "y": ["c", "d"]}
+
+
+def data(periods=100, seed=0, tacticals="abcd"):
+    rng = np.random.default_rng(seed)
+    weeks = pd.date_range("2024-01-01", periods=periods, freq="W-MON")
+    U = pd.DataFrame(rng.gamma(2.0, [30, 60, 20, 90][:len(tacticals)], (periods, len(tacticals))), weeks, list(tacticals))
+    Z = pd.DataFrame({"price": rng.normal(5, 1, periods)}, weeks)
+    y = 500 + U @ np.array([0.4, 0.2, 0.9, 0.1])[:len(tacticals)] - 8 * Z.price + rng.normal(0, 10, periods)
+    return y, U, Z
+
+
+@pytest.fixture(scope="module")
+def fit():
+    y, U, Z = data()
+    return MMM(build_hierarchy(TREE)).fit(y, U, Z, chains=2, warmup=300, draws=300, progress=False)
+
+
+def with_data(fit, **changes):
+    "The checkup of a fit whose data are not those it was fitted to."
+    from dataclasses import replace
+
+    accounts = replace(fit.accounts, data=replace(fit.data, **changes))
+    return check_up(fit.idata, accounts, fit.mmm.draw_prior(fit.data, 300, 0).accounts, fit.mmm.noise)
+
+
+def test_a_fit_without_problems_is_left_in_peace(fit):
+    checkup = fit.check()
+    of_the_model = [finding for finding in checkup.findings if finding.check not in ("chains", "means", "intervals", "divergences")]
+    assert {finding.verdict for finding in of_the_model} == {"good"}, checkup
+    assert checkup.worst == max((f.verdict for f in checkup.findings), key=["good", "look", "bad"].index)
+    table = checkup.to_frame()
+    assert list(table.columns) == ["verdict", "value", "limit", "where", "evidence", "remedy"] and table.index.is_unique
+    assert repr(checkup).startswith("May I believe this?") and all(check in repr(checkup) for check in table.index)
+    assert (table.remedy[table.verdict == "good"] == "").all() and (table.remedy[table.verdict != "good"] != "").all()
+
+
+def test_what_is_wrong_with_the_residuals_is_found(fit):
+    T, y, rng = len(fit.data.y), fit.data.y, np.random.default_rng(1)
+    mean = fit.accounts.fitted().mean(axis=0)
+    noise = rng.normal(0, 10, T)
+    assert with_data(fit, y=y + np.linspace(-30, 30, T))["memory"].verdict == "bad"
+    odd = y.copy()
+    odd[40] += 100
+    found = with_data(fit, y=odd)["tails"]
+    assert found.verdict == "bad" and found.where == str(fit.data.time[40].date()) and "student_t" in found.remedy
+    height = (mean - mean.min()) / np.ptp(mean)
+    assert with_data(fit, y=mean + noise * np.exp(3 * (height - 0.5)))["spread"].verdict == "bad"
+
+
+def test_a_baseline_below_zero_and_media_that_bring_all_are_found(fit):
+    from dataclasses import replace
+
+    low = replace(fit.accounts, values=fit.accounts.values | {"intercept": fit.accounts.values["intercept"] - 500})
+    y = fit.data.y - 500
+    low = replace(low, data=replace(fit.data, y=np.maximum(y, 1)))
+    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
+    checkup = check_up(fit.idata, low, prior, fit.mmm.noise)
+    assert checkup["baseline"].verdict == checkup["media share"].verdict == "bad"
+    below = check_up(fit.idata, replace(low, data=replace(fit.data, y=y - 200)), prior, fit.mmm.noise)
+    assert below["baseline"].verdict == below["media share"].verdict == "good" and np.isnan(below["media share"].value)
+
+
+def test_a_posterior_that_is_its_prior_and_one_far_from_it_are_found(fit):
+    from dataclasses import replace
+
+    same = check_up(fit.idata, fit.accounts, fit.accounts, fit.mmm.noise)
+    assert same["prior"].verdict == "bad" and same["prior"].value == pytest.approx(1) and same["surprise"].verdict == "good"
+    timid = replace(fit.accounts, values=fit.accounts.values | {"effect_tactical": fit.accounts.values["effect_tactical"] / 1000})
+    far = check_up(fit.idata, fit.accounts, timid, fit.mmm.noise)
+    assert far["surprise"].verdict == "bad" and far["prior"].verdict == "good"
+
+
+def test_media_that_cannot_be_told_apart_or_hardly_ran_are_found(fit):
+    U = fit.data.U.copy()
+    U[:, 1] = U[:, 0] * np.random.default_rng(0).normal(1, 0.03, len(U))
+    found = with_data(fit, U=U)["collinearity"]
+    assert found.verdict == "bad" and found.where in "ab" and np.isfinite(found.value)
+    U = fit.data.U.copy()
+    U[3:, 2], U[:, 3] = 0, 50
+    checkup = with_data(fit, U=U)
+    assert (checkup["time on air"].verdict, checkup["time on air"].where, checkup["time on air"].value) == ("bad", "c", 3)
+    assert (checkup["variation"].verdict, checkup["variation"].where) == ("bad", "d") and np.isfinite(checkup["collinearity"].value)
+
+
+def test_exposure_that_follows_sales_is_found_and_planned_exposure_is_not():
+    rng, found = np.random.default_rng(0), {"planned": [], "steered": []}
+    for _ in range(40):
+        z, U = rng.normal(size=120), rng.gamma(3, size=(120, 3))
+        found["planned"].append(feedback_finding(U, list("abc"), z, z).verdict)
+        steered = U * np.exp(0.6 * np.r_[0, z[:-1]])[:, None]
+        found["steered"].append(feedback_finding(steered, list("abc"), z, z).verdict)
+    assert found["planned"].count("good") >= 37 and found["steered"].count("bad") >= 37
+
+
+def test_ljung_box_is_chi_squared_and_knows_the_coefficients_that_were_fitted():
+    z = np.random.default_rng(0).normal(size=(3000, 200))
+    p = np.array([ljung_box(one, 5)[1] for one in z])
+    assert abs((p < 0.05).mean() - 0.05) < 0.015 and abs(p.mean() - 0.5) < 0.03
+    r, all_of_them = ljung_box(z[0], 5)
+    assert r[0] == pytest.approx(((z[0] - z[0].mean())[1:] * (z[0] - z[0].mean())[:-1]).sum() / (200 * z[0].var()))
+    assert ljung_box(z[0], 5, fitted=1)[1] < all_of_them
+
+
+def test_breusch_pagan_is_the_regression_of_squares():
+    rng = np.random.default_rng(0)
+    z, level = rng.normal(size=80), rng.normal(size=80)
+    left = z ** 2 - np.polyval(np.polyfit(level, z ** 2, 1), level)
+    assert breusch_pagan(z, level)[1] == pytest.approx(stats.chi2.sf(80 * (1 - left.var() / (z ** 2).var()), 1))
+    assert breusch_pagan(z, np.ones(80))[1] == 1
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("residual", RESIDUALS)
+def test_scores_of_the_models_own_noise_are_standard_normal(likelihood, residual):
+    noise, rng = noise_of(likelihood, residual, 1), np.random.default_rng(0)
+    values = {"sigma": np.full(3, 4.0), "phi": np.full(3, 0.8), "nu": np.full(3, 3.0)}
+    r = np.repeat(noise.replicate({k: v[:1] for k, v in values.items()}, 3000, rng), 3, axis=0)
+    z = scores(r, noise, values)
+    assert stats.kstest(z, "norm").pvalue > 0.001 and abs(ljung_box(z, 1)[0][0]) < 0.06
+    assert np.isfinite(scores(1e4 * r, noise, values)).all()
+
+
+def test_inflation_is_that_of_the_inverse_correlation():
+    columns = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)) @ [[1, 0.9, 0], [0, 0.3, 0], [0, 0, 1]], columns=list("abc"))
+    np.testing.assert_allclose(inflation(columns), np.diag(np.linalg.inv(columns.corr())))
+    assert inflation(columns[["a"]]).iloc[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("options", [
+    {"effect": "real", "saturation": "none", "likelihood": "student_t", "residual": "ar1"},
+    {"pooling": "channel", "decay": "beta", "saturation": "hill", "residual": "ar1"},
+    {"pooling": "none", "decay": "half_life", "saturation": "logistic", "likelihood": "student_t"}])
+def test_every_option_is_checked(options):
+    y, U, Z = data(40)
+    fit = MMM(build_hierarchy(TREE), **options).fit(y, U.assign(d=0.0), Z, **(QUICK | {"warmup": 50, "draws": 30}))
+    checkup = fit.check()
+    assert list(checkup.correlation) == list("abc") and set(checkup.news.node) == set("abc")
+    assert ("residual" in options) == ('residual="ar1"' not in "".join(
+        f.remedy for f in with_data(fit, y=fit.data.y + np.linspace(-200, 200, 40)).findings if f.check == "memory"))
+    plt.close(checkup.plot())
+
+
+def test_one_tactical_without_controls_with_few_integer_periods_comes_back_from_a_file(tmp_path):
+    y, U, _ = data(9, tacticals="a")
+    fit = MMM(build_hierarchy(["a"], ["tactical"])).fit(y.to_numpy(), U.to_numpy(), **(QUICK | {"warmup": 50, "draws": 30}))
+    fit.save(tmp_path / "fit.nc")
+    again = Fit.load(tmp_path / "fit.nc").check()
+    pd.testing.assert_frame_equal(again.to_frame(), fit.check().to_frame())
+    assert again["trade-offs"].verdict == again["collinearity"].verdict == "good" and again["one week"].where in map(str, range(9))
+    plt.close(again.plot())
+
+
+def test_controls_that_bring_priors_do_not_inflate(fit):
+    many = {f"z{i}": 1.0 for i in range(98)}
+    Z = np.random.default_rng(0).normal(size=(100, 98))
+    values = fit.accounts.values | {"control_effect": np.zeros((fit.accounts.size, 98))}
+    from dataclasses import replace
+
+    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
+    told = {}
+    for unit_sd in (None, many):
+        accounts = replace(fit.accounts, values=values, data=replace(fit.data, Z=Z, controls=tuple(many), control_unit_sd=unit_sd))
+        told[unit_sd is None] = check_up(fit.idata, accounts, prior, fit.mmm.noise)["collinearity"].verdict
+    assert told == {True: "bad", False: "good"}
+
+
+def test_a_period_that_sways_the_result_is_named(fit):
+    groups = groups_of(fit.idata)
+    density = groups["log_likelihood"]["y"].copy(deep=True)
+    density[..., 17] = 8 * density[..., 17] * np.random.default_rng(0).standard_cauchy(density.shape[:2])
+    idata = to_idata(groups | {"log_likelihood": groups["log_likelihood"].assign(y=density)}, {})
+    found = check_up(idata, fit.accounts, fit.mmm.draw_prior(fit.data, 300, 0).accounts, fit.mmm.noise)["one week"]
+    assert found.verdict == "bad" and found.where == str(fit.data.time[17].date())
+
+
+def test_a_misspelt_check_is_answered(fit):
+    with pytest.raises(PrecisionError, match="Did you mean 'collinearity'"):
+        fit.check()["colinearity"]
+
+
+@pytest.mark.parametrize("used, advice", [(None, "=0.95"), (0.85, "=0.95"), (0.95, "=0.99"), (0.97, "=0.99"), (0.99, "will not mend")])
+def test_divergences_are_answered_with_a_target_that_was_not_tried(fit, used, advice):
+    groups = groups_of(fit.idata)
+    stats_ = groups["sample_stats"].copy(deep=True)
+    stats_["diverging"][:] = True
+    stats_.attrs = {} if used is None else {"target_accept": used}
+    idata = to_idata(groups | {"sample_stats": stats_}, {})
+    found = next(f for f in sampling_findings(idata) if f.check == "divergences")
+    assert found.verdict == "bad" and advice in found.remedy and str(found) in judge(idata)
+
+
+def test_a_fit_remembers_its_target(fit, tmp_path):
+    y, U, Z = data(40)
+    quick = MMM(build_hierarchy(TREE)).fit(y, U, Z, target_accept=0.6, **(QUICK | {"warmup": 40, "draws": 20}))
+    quick.save(tmp_path / "fit.nc")
+    for one in (quick, Fit.load(tmp_path / "fit.nc")):
+        assert groups_of(one.idata)["sample_stats"].attrs["target_accept"] == 0.6
+
+
+def test_grades_are_kind_at_the_limit_and_strict_without_a_number():
+    assert [grade(v, 1, 2) for v in (1, 2, 3, np.nan)] == ["good", "look", "bad", "bad"]
+    assert [grade(v, 2, 1, higher=True) for v in (2, 1, 0, np.nan)] == ["good", "look", "bad", "bad"]
+    assert str(Finding("a", "look", 1.0, 1.0, "", "It rains", "take a coat")) == "It rains; take a coat."
