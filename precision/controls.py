@@ -16,7 +16,7 @@ import holidays as public_holidays
 import numpy as np
 import pandas as pd
 
-from .data import Controls, check_sd, check_time, even_months
+from .data import Controls, check_sd, check_time, even_months, is_number
 from .hierarchy import PrecisionError, check_names, nearest
 
 # %% ../nbs/04_controls.ipynb #e85cb66d
@@ -107,7 +107,7 @@ def _check_pairs(calendar, period, pairs):
             raise PrecisionError(f"the index holds integers, so a {period} has no length; give the period as a number of them, "
                                  "like period=52")
         length = DAYS[period] / calendar.days
-    elif isinstance(period, bool) or not isinstance(period, Real) or not np.isfinite(period) or period <= 0:
+    elif not is_number(period) or period <= 0:
         raise PrecisionError(f"period is {period!r}; 'year', 'month', 'week' or a number of periods was expected")
     else:
         length = float(period)
@@ -186,12 +186,12 @@ def _country_hint(country):
 
 def _refuse_place(country, subdivision, language):
     "The country, region and language are known to the package."
-    if country not in public_holidays.list_supported_countries(include_aliases=True):
+    if not isinstance(country, str) or country not in public_holidays.list_supported_countries(include_aliases=True):
         raise PrecisionError(f"the country {country!r} is not known.{_country_hint(str(country))} Countries have the codes of "
                              "ISO 3166, like 'DE', 'GB', 'US'")
     place = public_holidays.country_holidays(country)
     regions = [*place.subdivisions, *place.subdivisions_aliases]
-    if subdivision is not None and subdivision not in regions:
+    if subdivision is not None and not (isinstance(subdivision, str) and subdivision in regions):
         raise PrecisionError(f"{subdivision!r} is no region of {country}.{nearest(subdivision, regions)} "
                              f"Known: {', '.join(place.subdivisions) or 'none'}")
     if language is not None and language not in place.supported_languages:
@@ -350,7 +350,7 @@ def _check_year(calendar, year):
     if calendar.unit != "number":
         if year is not None:
             raise PrecisionError("dates know how long a year is; leave out year")
-    elif isinstance(year, bool) or not isinstance(year, Real) or not np.isfinite(year) or not year > 0:
+    elif not is_number(year) or year <= 0:
         raise PrecisionError(f"the index holds integers, so the prior needs to know how many make a year: year=52 for weeks; "
                              f"got {year!r}")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from itertools import combinations
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ import tensorflow as tf
 from .adstock import adstock_coefficients
 from .blocks import TreeBlock
 from .controls import Calendar
-from .data import Dataset
+from .data import Dataset, is_number
 from .effects import PositiveEffect, RealEffect
 from .hierarchy import Hierarchy, PrecisionError
 from .media import LinearMedia
@@ -61,16 +61,12 @@ def check_experiments(
         find_nodes([one.node], data.hierarchy, type(one).__name__)
         for name in [name for name in vars(one) if name in ("lift", "se", "change", "added", "cost")]:
             value, optional = getattr(one, name), name in ("change", "added")
-            if not (value is None and optional) and not _is_finite(value):
+            if not (value is None and optional) and not is_number(value):
                 raise PrecisionError(f"{_label(one)}: {name} is {value!r}; a finite number was expected")
         if not one.se > 0:
             raise PrecisionError(f"{_label(one)}: se is {one.se:g}; a measurement without error does not exist, give its standard error")
         (_check_lift if isinstance(one, LiftTest) else _check_cost)(one, data)
     return _overlaps(experiments, data)
-
-
-def _is_finite(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def _label(one) -> str:

@@ -113,7 +113,13 @@ def _kind(value) -> str:
 def _strict_loader():
     "PyYAML's safe loader, except that a key may stand only once in its mapping."
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_object(self, node, deep=False):
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, TypeError, AttributeError, KeyError) as e:  # 2024-13-01 looks like a date, and is none
+                kind = node.tag.rpartition(":")[2]
+                raise yaml.constructor.ConstructorError(None, None, f"{node.value!r:.60} was read as {kind}, and is none. Text stands "
+                                                        "in quotes", node.start_mark) from e
 
     def mapping(loader, node):
         seen = set()
@@ -163,6 +169,9 @@ def read_model(
 def _check_roles(spec):
     "The tree is sound, spend belongs to its leaves, and no column plays two parts."
     spec.tree()
+    for part, columns in (("controls", spec.controls), ("spend", spec.spend.values())):
+        if odd := [column for column in columns if not isinstance(column, str)]:
+            raise PrecisionError(f"{part} names {odd[0]!r:.60}. Names of columns are text; put them in quotes if they look like something else.")
     leaves = spec.columns()
     check_names(list(spec.spend), leaves, "keys of spend (they name exposure columns)", complete=False)
     parts = {"outcome": [spec.outcome], "date": [spec.date], "hierarchy": leaves, "controls": list(spec.controls)}

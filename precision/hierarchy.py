@@ -43,7 +43,7 @@ def check_names(
     complete: bool = True,  # must every known name be there?
 ) -> None:                  # nothing; raises `PrecisionError`
     "Raise one `PrecisionError` that lists all duplicated, unknown and missing names among `given`."
-    given, known = list(given), list(known)
+    given, known = [name if _is_hashable(name) else repr(name) for name in given], list(known)
     twice = [n for n, times in Counter(given).items() if times > 1]
     unknown = [n for n in dict.fromkeys(given) if n not in set(known)]
     missing = [n for n in known if n not in set(given)] if complete else []
@@ -53,6 +53,14 @@ def check_names(
         complaints.append(f"Missing: {_listing(missing)}.")
     if complaints:
         raise PrecisionError(f"The {what} do not fit: {' '.join(complaints)} Expected: {_listing(known)}.")
+
+
+def _is_hashable(thing) -> bool:
+    try:
+        hash(thing)
+    except TypeError:
+        return False
+    return True
 
 
 def _listing(names, most=12):

@@ -16,7 +16,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from .data import MIN_PERIODS, Controls, Dataset, prepare
+from .data import MIN_PERIODS, Controls, Dataset, _as_array, prepare, same_index
 from .hierarchy import Hierarchy, PrecisionError, check_names
 
 # %% ../nbs/31_metrics.ipynb #2c807ad1
@@ -99,7 +99,7 @@ def _lag_records(lags, periods, controls) -> list[Record]:
 # %% ../nbs/31_metrics.ipynb #288cb0a7
 def _flags(values, where) -> np.ndarray:
     "Yes or no, cell by cell."
-    values = np.asarray(values)
+    values = _as_array(values, where)
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
         raise PrecisionError(f"{where} must hold True and False only, or be a list of names of tacticals; got "
                              f"{values.dtype} values")
@@ -114,7 +114,7 @@ def measured_for(
 ) -> np.ndarray:      # [N] in how many periods each tactical is not measured
     "Periods without measurement, by tactical; raises `PrecisionError` for unknown or missing names."
     if isinstance(rule, pd.DataFrame):
-        if len(rule) == len(index) and not rule.index.equals(index):
+        if len(rule) == len(index) and not same_index(rule.index, index):
             raise PrecisionError(f"{where} and y must have the same index; align them by date first")
         check_names(list(rule.columns), tacticals, f"columns of {where}")
         rule = rule[tacticals].to_numpy()
@@ -123,6 +123,8 @@ def measured_for(
         rule = [rule[name] for name in tacticals]
     elif isinstance(rule, str):
         raise PrecisionError(f"{where} must be a list of names; write [{rule!r}]")
+    elif not isinstance(rule, (set, frozenset)) and not _as_array(rule, where).ndim:
+        raise PrecisionError(f"{where} must be a list of names of tacticals, or say True and False of each; got {rule!r:.60}")
     elif isinstance(rule, (set, frozenset)) or not len(rule) or np.asarray(rule).dtype.kind in "OU":
         check_names(list(rule), tacticals, f"names in {where}", complete=False)
         rule = [name in rule for name in tacticals]

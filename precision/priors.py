@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from .adstock import MAX_DECAY, decay_from_half_life, half_life
-from .data import Dataset
+from .data import Dataset, is_number
 from .hierarchy import Hierarchy, PrecisionError, nearest
 
 # %% ../nbs/07_priors.ipynb #b78e584a
@@ -64,8 +64,8 @@ class Priors:
 
 
 def _pair(value):
-    "A range read from a file is a list; here it is a tuple."
-    return tuple(value) if isinstance(value, list) else value
+    "A range read from a file is a list; here it is a tuple. A number of NumPy becomes one of Python, so that it can be saved."
+    return tuple(map(_pair, value)) if isinstance(value, (list, tuple)) else value.item() if isinstance(value, np.generic) else value
 
 
 RANGES = ("roi", "share", "half_life", "saturation_point")
@@ -83,8 +83,10 @@ def _check_value(field, value, whose):
         if not value[0] < value[1]:
             raise PrecisionError(f"{label} is {value!r}; the lower end of a range comes first and lies below the upper one")
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+    if not is_number(value):
         raise PrecisionError(f"{label} is {value!r}; a finite number was expected")
+    if value and not 1e-100 < abs(float(value)) < 1e100:
+        raise PrecisionError(f"{label} is {value:g}, beyond what arithmetic can square; no belief about data goes that far")
     if value <= 0 and field not in ANY_SIGN and not (field == "control_sd" and value == 0):
         what = "the width of a prior" if field.endswith(("sd", "spread", "scale")) else f"{field}"
         raise PrecisionError(f"{label} is {value:g}; {what} must be positive")
@@ -100,7 +102,7 @@ def find_nodes(
     "The level of every named node; a `PrecisionError` for a name that is nowhere, or at two levels."
     found = {}
     for name in names:
-        levels = [level for level in hierarchy.levels if name in hierarchy.names[level]]
+        levels = [level for level in hierarchy.levels if isinstance(name, str) and name in hierarchy.names[level]]
         if not levels:
             known = [node for level in reversed(hierarchy.levels) for node in hierarchy.names[level]]
             raise PrecisionError(f"{what} names {name!r}, which is no node of the hierarchy.{nearest(name, known)} "

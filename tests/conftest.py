@@ -5,12 +5,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / ".ci"))
 
 
-def pytest_configure():
+def repeatable(config):
+    "Cases made by hypothesis are the same in every run, unless `--hypothesis-seed` (or a profile) asks for others."
+    chosen = config.getoption("--hypothesis-seed", None) is not None
+    settings.register_profile("gate", derandomize=not chosen, print_blob=True, deadline=None, database=None)
+    if config.getoption("--hypothesis-profile", None) is None:
+        settings.load_profile("gate")
+
+
+def pytest_configure(config):
+    repeatable(config)
     spec = importlib.util.find_spec("precision")
     if spec is None or spec.origin is None:
         pytest.exit("Precision is not installed: pip install -e '.[dev]'", returncode=3)
