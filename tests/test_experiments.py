@@ -77,7 +77,7 @@ def said_by_hand(x, posterior, spend, normalize, **options):
         other[rows] += test.change * other[rows] if test.added is None else test.added * means / means.sum()
         model = (terms(other) - terms(exposure))[first:until + 1].sum()
         total += stats.norm.logpdf(test.lift / data.y.std(), model / data.y.std(), test.se / data.y.std())
-    for target in TARGETS:
+    for target in TARGETS if effect == "positive" else ():  # what may earn nothing has no cost
         own = {"x": [0, 1, 2], "d": [3]}[target.node]
         spent = spend.to_numpy()[:, own].sum()
         ratio = data.y.std() / spent
@@ -89,12 +89,17 @@ def said_by_hand(x, posterior, spend, normalize, **options):
 @pytest.mark.parametrize("normalize, history, effect", [(True, 0, "positive"), (False, 7, "positive"), (True, 7, "real")])
 def test_experiments_add_to_the_density_what_scipy_says(saturation, normalize, history, effect):
     data, options = dataset(history=history), dict(saturation=saturation, effect=effect)
-    experiments = (*(test for test, _ in TESTS), *TARGETS)
+    experiments = (*(test for test, _ in TESTS), *(TARGETS if effect == "positive" else ()))
     with_them, without = (build_posterior(data, experiments=some, normalize_adstock=normalize, **options) for some in (experiments, ()))
     points = np.random.default_rng(1).normal(0, 0.7, (4, without.dimension))
     added = make_target_log_prob_fn(with_them)(points) - make_target_log_prob_fn(without)(points)
     by_hand = [said_by_hand(x, without, tables()[3], normalize, **options) for x in points]
     np.testing.assert_allclose(added, by_hand, rtol=1e-4)
+
+
+def test_a_cost_of_what_may_earn_nothing_is_refused():
+    with pytest.raises(PrecisionError, match="CostTarget of 'x': with effect='real' a contribution may be zero"):
+        build_posterior(dataset(), experiments=tuple(TARGETS), effect="real")
 
 
 def test_the_order_of_experiments_does_not_matter():

@@ -191,7 +191,7 @@ BROKEN.iloc[3, 2] = np.nan
     (-CLICKS, r"U_metrics\['clicks'\]: exposure of 'a' is -"),
     (CLICKS.to_numpy()[:, :3], r"U_metrics\['clicks'\] must have shape \[periods, 4\]"),
     (CLICKS.assign(a="many"), r"U_metrics\['clicks'\] column 'a' holds 'many'"),
-    (None, r"U_metrics\['clicks'\] must have shape"),
+    (None, r"U_metrics\['clicks'\] must be a table with a row a period, .* got None"),
 ])
 def test_errors_name_the_metric(table, words):
     with pytest.raises(PrecisionError, match=words):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -276,18 +277,20 @@ def test_a_kill_in_the_middle_leaves_the_old_file(file):
     assert file.read_bytes() == before and Fit.load(file)
 
 
-@pytest.fixture
-def full_disk():
+@contextmanager
+def full_disk(size):
     "Files cannot grow beyond some bytes: what a write sees on a full disk, but for the number of the error."
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size=limit[0]: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
-def test_a_full_disk_while_saving_leaves_the_old_file(fit, file, full_disk):
+def test_a_full_disk_while_saving_leaves_the_old_file(fit, file):
     before = file.read_bytes()
-    full_disk(20_000)
-    with pytest.raises(PrecisionError, match=r"fit\.nc.*raise the limit, or name another place"):
+    with pytest.raises(PrecisionError, match=r"fit\.nc.*raise the limit, or name another place"), full_disk(20_000):
         fit.save(file)
     assert names(file.parent) == ["fit.nc"] and file.read_bytes() == before and Fit.load(file)
 
@@ -310,12 +313,11 @@ def result(fit):
     return EnsembleResult({"clicks": fit, "views": fit}, {"clicks": 0.25, "views": 0.75}, Report(()), "given", 3)
 
 
-def test_a_full_disk_leaves_the_old_ensemble_and_no_new_folder(result, tmp_path, full_disk):
+def test_a_full_disk_leaves_the_old_ensemble_and_no_new_folder(result, tmp_path):
     result.save(tmp_path / "a")
     before = {item.name: item.read_bytes() for item in (tmp_path / "a").iterdir()}
-    full_disk(20_000)
     for name in ("a", "b"):
-        with pytest.raises(PrecisionError, match="name another place"):
+        with pytest.raises(PrecisionError, match="name another place"), full_disk(20_000):
             replace(result, seed=9).save(tmp_path / name)
     assert names(tmp_path) == ["a"] and {item.name: item.read_bytes() for item in (tmp_path / "a").iterdir()} == before
 
@@ -380,22 +382,19 @@ def test_an_index_that_makes_no_sense_is_refused(result, tmp_path, change, words
 
 # Checkpoints
 
-def test_a_full_disk_under_a_checkpoint_is_said_once_and_the_run_goes_on(again, tmp_path, full_disk):
+def test_a_full_disk_under_a_checkpoint_is_said_once_and_the_run_goes_on(again, tmp_path):
     whole = again()
-    full_disk(2_000)  # enough for the card, too little for a chunk
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as said, full_disk(2_000):  # enough for the card, too little for a chunk
         warnings.simplefilter("always")
         kept = again(checkpoint=tmp_path)
-    full_disk()
     said = [str(one.message) for one in said if "checkpoint" in str(one.message)]
     assert len(said) == 1 and str(tmp_path) in said[0] and "goes on without it" in said[0]
     assert kept.posterior.equals(whole.posterior) and names(tmp_path) == ["run.json"]
     assert again(checkpoint=tmp_path).posterior.equals(whole.posterior) and len(names(tmp_path)) > 5  # room was made
 
 
-def test_a_checkpoint_that_cannot_even_begin_is_refused_before_sampling(again, tmp_path, full_disk):
-    full_disk(10)
-    with pytest.raises(PrecisionError, match="checkpoint: .*run.json"):
+def test_a_checkpoint_that_cannot_even_begin_is_refused_before_sampling(again, tmp_path):
+    with pytest.raises(PrecisionError, match="checkpoint: .*run.json"), full_disk(10):
         again(checkpoint=tmp_path / "new")
 
 
