@@ -77,7 +77,7 @@ def said_by_hand(x, posterior, spend, normalize, **options):
         other[rows] += test.change * other[rows] if test.added is None else test.added * means / means.sum()
         model = (terms(other) - terms(exposure))[first:until + 1].sum()
         total += stats.norm.logpdf(test.lift / data.y.std(), model / data.y.std(), test.se / data.y.std())
-    for target in TARGETS if effect == "positive" else ():  # what may earn nothing has no cost
+    for target in TARGETS if options["effect"] == "positive" else ():  # what may earn nothing has no cost
         own = {"x": [0, 1, 2], "d": [3]}[target.node]
         spent = spend.to_numpy()[:, own].sum()
         ratio = data.y.std() / spent
