@@ -63,9 +63,9 @@ class Contributions(Terms):
 
     def contributions(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
-        draws=False,      # True: all draws instead of a table
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
+        draws: bool = False,     # True: all draws instead of a table
     ):                    # long frame (time, node, mean, lower, upper), or DataArray (chain, draw, time, node)
         "Contribution of every node of a level in every period, in units of the outcome."
         check_level(self.data.hierarchy, level)
@@ -73,9 +73,9 @@ class Contributions(Terms):
 
     def decomposition(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
-        draws=False,      # True: all draws instead of a table
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
+        draws: bool = False,     # True: all draws instead of a table
     ):                    # as `contributions`
         "Intercept, controls and every node of a level: in every draw they sum to the fitted mean."
         check_level(self.data.hierarchy, level)
@@ -83,8 +83,8 @@ class Contributions(Terms):
 
     def shares(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
     ) -> pd.DataFrame:    # index node; contribution, lower, upper; share, share_lower, share_upper
         "Total contribution of every node over all periods, and its share of the outcome's total."
         check_level(self.data.hierarchy, level)
@@ -92,7 +92,7 @@ class Contributions(Terms):
 
     def fitted(
         self,
-        interval=0.9,   # probability inside the predictive interval, equal tails
+        interval: float = 0.9, # probability inside the predictive interval, equal tails
     ) -> pd.DataFrame:  # columns time, observed, mean, lower, upper
         "Observed outcome, fitted mean, and the predictive interval around it."
         mean = sum(draws.mean(axis=0) for _, draws in self._everything(self.data.hierarchy.levels[-1]))
@@ -109,16 +109,16 @@ class Returns(Contributions):
 
     def roi(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
     ) -> pd.DataFrame:    # index node; spend, contribution; roi, marginal_roi, cost_per_unit, each with _lower and _upper
         "What a unit of currency brought, what the next one would bring, and what a unit of outcome cost; NaN where nothing was spent."
         return money.roi_table(self._each(level, money.money), interval)
 
     def roi_over_time(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
         by=None,          # None: every period; "month", "quarter" or "year"
     ) -> pd.DataFrame:    # long frame: time, node, mean, lower, upper
         "What the money of each period brings, now and later, per unit of currency; NaN where nothing was spent."
@@ -126,8 +126,8 @@ class Returns(Contributions):
 
     def response(
         self,
-        level="channel",  # a level of the hierarchy
-        interval=0.9,     # probability inside the interval, equal tails
+        level: str = "channel",  # a level of the hierarchy
+        interval: float = 0.9,   # probability inside the interval, equal tails
         factors=FACTORS,  # multiples of the node's media
         nodes=None,       # some of the level's nodes; all by default
     ) -> pd.DataFrame:
@@ -211,6 +211,8 @@ class Drawn(Answers):
         return summarise_decay_rates(self.variables["decay"].values, self.hierarchy.names[self.hierarchy.levels[0]], interval)
 
 
-def flattened(variables: xr.Dataset) -> dict:
+def flattened(
+    variables: xr.Dataset,  # dims chain, draw, ...
+) -> dict:
     "{name: [chains * draws, ...]}."
     return {name: v.values.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in variables.data_vars.items()}
