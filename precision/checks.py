@@ -396,7 +396,7 @@ class Checkup:
             if finding.remedy:
                 lines.append(textwrap.fill(f"Do: {finding.remedy}.", 110, initial_indent="      ", subsequent_indent="      "))
         fine = ", ".join(finding.check for finding in self.of("good"))
-        return "\n".join([*lines, "", textwrap.fill(f"good  {fine}.", 110, subsequent_indent="      ")] if fine else lines)
+        return "\n".join([*lines, *(["", textwrap.fill(f"good  {fine}.", 110, subsequent_indent="      ")] if fine else [])])
 
 # %% ../nbs/25_checks.ipynb #fe378ba7
 DRAWS, PRIOR_DRAWS = 500, 1000  # that suffice: of the posterior for means and correlations, of the prior for its quantiles

@@ -110,7 +110,11 @@ class Fit(Drawn):
 
     def loo(self, exact=False):
         "PSIS-LOO by ArviZ, with pointwise densities and Pareto k; exact=True: periods whose k is above 0.7 are refitted, about a second each."
-        return self._exact_loo if exact else loo(self.idata)
+        return self._exact_loo if exact else self._psis_loo
+
+    @cached_property
+    def _psis_loo(self):
+        return loo(self.idata)
 
     @cached_property
     def _exact_loo(self):

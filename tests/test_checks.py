@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from precision.checks import breusch_pagan, check_up, feedback_finding, inflation, ljung_box, scores
+from precision.checks import Checkup, breusch_pagan, check_up, feedback_finding, inflation, ljung_box, scores
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, Fit
@@ -218,3 +218,9 @@ def test_grades_are_kind_at_the_limit_and_strict_without_a_number():
     assert [grade(v, 1, 2) for v in (1, 2, 3, np.nan)] == ["good", "look", "bad", "bad"]
     assert [grade(v, 2, 1, higher=True) for v in (2, 1, 0, np.nan)] == ["good", "look", "bad", "bad"]
     assert str(Finding("a", "look", 1.0, 1.0, "", "It rains", "take a coat")) == "It rains; take a coat."
+
+
+def test_a_checkup_without_a_single_good_finding_still_prints():
+    bad = Finding("memory", "bad", 0.0, 0.01, "", "Residuals remember", "add a trend")
+    said = repr(Checkup((bad,), pd.RangeIndex(1), *[None] * 6))
+    assert said.startswith("May I believe this? Not yet (1 checks: 1 bad)") and "Do: add a trend." in said and "good" not in said
