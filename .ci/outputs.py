@@ -3,6 +3,7 @@
     python .ci/outputs.py --check               # every notebook; fails when a saved output is no longer true
     python .ci/outputs.py --update nbs/index.ipynb
 
+A check is a run of `nbdev_test` that keeps what the cells show; an update runs a notebook in Jupyter, as a reader would.
 Cells marked `#| eval: false`, or with a flag that settings.ini keeps from the tests, are not run and keep their
 outputs. References (`show_doc`) are written when the site is built, so none is saved.
 """
@@ -11,19 +12,26 @@ import argparse
 import base64
 import difflib
 import io
+import json
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nbdev.test
 import nbformat
 import numpy as np
+from execnb.shell import CaptureShell
+from fastcore.xtras import obj2dict
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbdev.clean import nbdev_clean
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
+from nbformat.v4.rwbase import rejoin_lines
 from PIL import Image
 
 # From the first cell that draws from a posterior on, numbers may differ a little between processors.
@@ -58,8 +66,32 @@ def is_skipped(cell):
     )
 
 
+class Recorder(CaptureShell):
+    "Runs a notebook for `nbdev_test`, and keeps what its cells show in the folder that the environment names."
+
+    def __init__(self, path):
+        super().__init__(path, mpl_format="png")  # pictures as large as Jupyter's
+        self.path = Path(path)
+
+    def system(self, command):
+        print(subprocess.run(command, shell=True, capture_output=True, text=True).stdout, end="")
+
+    def run_all(self, notebook, preproc, **options):
+        cells = [cell for cell in notebook.cells if not preproc(cell)]
+        for cell in cells:
+            cell.outputs = []
+        super().run_all(notebook, preproc=preproc, **options)
+        shown = {cell.id: obj2dict(cell.outputs) for cell in cells}
+        kept_at(os.environ["PRECISION_OUTPUTS"], self.path).write_text(json.dumps(shown))
+
+
+def kept_at(folder, path):
+    "Where what the cells of a notebook show is kept."
+    return Path(folder) / str(Path(path).resolve().with_suffix(".json")).strip("/").replace("/", "-")
+
+
 class Client(NotebookClient):
-    "Runs a notebook but for the cells that are skipped."
+    "Runs a notebook in Jupyter but for the cells that are skipped."
 
     async def async_execute_cell(self, cell, cell_index, **options):
         if cell.cell_type == "code" and is_skipped(cell):
@@ -104,7 +136,7 @@ def shown(outputs):
             kind = next((kind for kind in RICHEST_FIRST if kind in output.data), None)
             if kind:
                 result.append((kind, output.data[kind]))
-    return result
+    return sorted(result, key=lambda part: (part[0] != "printed", part[0] == "image/png"))  # what came first, the shell decides
 
 
 def skeleton(text):
@@ -185,17 +217,34 @@ def differences(path, fresh):
     return found
 
 
-def check(path):
-    "Messages about the saved outputs of a notebook that are no longer true."
-    try:
-        found = differences(path, run(path))
-    except CellExecutionError as error:
-        return [f"{path} does not run:\n{str(error)[-3000:]}"]
-    return [f"{path} cell {cell}:\n{how}" for cell, how in found]
+def check(paths, jobs):
+    "Run notebooks as `nbdev_test` does; messages about those that fail, and about saved outputs that are no longer true."
+    nbdev.test.CaptureShell = Recorder
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PRECISION_OUTPUTS"] = folder
+        passed = nbdev.test.parallel(nbdev.test.test_nb, [Path(path).resolve() for path in paths], n_workers=jobs,
+                                     skip_flags=get_config().tst_flags.split(), basepath=get_config().config_path)
+        return [problem for path, (fine, _) in zip(paths, passed) for problem in judged(path, fine, kept_at(folder, path))]
 
 
-def update(path):
-    "Save the fresh outputs of a notebook, as clean as `nbdev_clean` leaves them."
+def judged(path, fine, kept):
+    if not fine:
+        return [f"{path} does not run, see above"]
+    fresh = nbformat.read(path, as_version=4)
+    shown = json.loads(kept.read_text()) if kept.exists() else {}  # none are kept of a page that is never run
+    for cell in fresh.cells:
+        if cell.id in shown and not is_reference(cell):
+            cell.outputs = nbformat.from_dict(shown[cell.id])
+    return [f"{path} cell {cell}:\n{how}" for cell, how in differences(path, rejoin_lines(fresh))]
+
+
+def update(paths, jobs):
+    "Save the fresh outputs of notebooks, as clean as `nbdev_clean` leaves them; messages about those that do not run."
+    with ThreadPoolExecutor(jobs) as pool:
+        return [problem for found in pool.map(updated, paths) for problem in found]
+
+
+def updated(path):
     try:
         notebook = run(path)
     except CellExecutionError as error:
@@ -216,8 +265,7 @@ def main():
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     paths = options.notebooks or sorted(str(path) for path in nbglob())
-    with ThreadPoolExecutor(options.jobs) as pool:
-        problems = [problem for found in pool.map(options.task, paths) for problem in found]
+    problems = options.task(paths, options.jobs)
     print(*problems, f"{len(paths)} notebooks run, {len(problems)} problems", sep="\n")
     if problems and options.task is check:
         print("Where the new outputs are right: python .ci/outputs.py --update NOTEBOOK")

@@ -16,8 +16,8 @@ import precision.money as money
 import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
-from .hierarchy import Hierarchy
-from .summaries import Accounts, check_level, in_total, mean_and_interval, over_time, summarise_decay_rates
+from .hierarchy import Hierarchy, choose
+from .summaries import Accounts, in_total, mean_and_interval, over_time, summarise_decay_rates
 
 # %% ../nbs/24_answers.ipynb #11cbcb34
 class Terms:
@@ -30,7 +30,7 @@ class Terms:
 
     def _each(self, level, question, *about, nodes=None):
         "(node, draws) of what `question` answers for every node of a level."
-        names = self.data.hierarchy.names[check_level(self.data.hierarchy, level)]
+        names = choose("level", level, self.data.hierarchy.names)
         for node in names if nodes is None else nodes:
             yield node, self._ask(question, level, node, *about)
 
@@ -68,7 +68,6 @@ class Contributions(Terms):
         draws: bool = False,     # True: all draws instead of a table
     ):                    # long frame (time, node, mean, lower, upper), or DataArray (chain, draw, time, node)
         "Contribution of every node of a level in every period, in units of the outcome."
-        check_level(self.data.hierarchy, level)
         return self._table_or_draws(self._media(level), interval, draws)
 
     def decomposition(
@@ -78,7 +77,6 @@ class Contributions(Terms):
         draws: bool = False,     # True: all draws instead of a table
     ):                    # as `contributions`
         "Intercept, controls and every node of a level: in every draw they sum to the fitted mean."
-        check_level(self.data.hierarchy, level)
         return self._table_or_draws(self._everything(level), interval, draws)
 
     def shares(
@@ -87,7 +85,6 @@ class Contributions(Terms):
         interval: float = 0.9,   # probability inside the interval, equal tails
     ) -> pd.DataFrame:    # index node; contribution, lower, upper; share, share_lower, share_upper
         "Total contribution of every node over all periods, and its share of the outcome's total."
-        check_level(self.data.hierarchy, level)
         return in_total(self._media(level), self.data.y, interval)
 
     def fitted(

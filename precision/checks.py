@@ -22,7 +22,7 @@ from scipy import special, stats
 
 from .adstock import adstock_geometric_np
 from .draws import MAX_PARETO_K, VERDICTS, Finding, against_prior, elpd_of, grade, loo, sampling_findings
-from .hierarchy import PrecisionError, nearest
+from .hierarchy import choose
 from .plots import _few_dates
 from .summaries import Accounts
 
@@ -365,10 +365,7 @@ class Checkup:
 
     def __getitem__(self, check) -> Finding:
         "The finding of one check, by name."
-        known = {finding.check: finding for finding in self.findings}
-        if check not in known:
-            raise PrecisionError(f"there is no check {check!r}.{nearest(str(check), known)} Choose from {', '.join(map(repr, known))}")
-        return known[check]
+        return choose("check", check, {finding.check: finding for finding in self.findings})
 
     def of(self, verdict) -> list[Finding]:
         "The findings with a verdict: \"good\", \"look\" or \"bad\"."

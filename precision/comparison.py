@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of
-from .hierarchy import PrecisionError
+from .hierarchy import PrecisionError, choose
 from .model import Fit
-from .posterior import choose
 
 # %% ../nbs/29_comparison.ipynb #c00df0f0
 def _check_fits(fits):

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .data import Controls, check_sd, check_time, even_months, is_number
-from .hierarchy import PrecisionError, check_names, nearest
+from .hierarchy import PrecisionError, check_names, choose, nearest
 
 # %% ../nbs/04_controls.ipynb #e85cb66d
 def _stamps(dates):
@@ -100,13 +100,11 @@ class Calendar:
 def _check_pairs(calendar, period, pairs):
     "The period has a length that the data can show, and the pairs do not turn faster than the data are measured."
     if isinstance(period, str):
-        if period not in DAYS:
-            raise PrecisionError(f"period={period!r} is not known.{nearest(period, DAYS)} Choose from {', '.join(map(repr, DAYS))}, or a "
-                                 "number of periods")
+        days = choose("period", period, DAYS)
         if calendar.unit == "number":
             raise PrecisionError(f"the index holds integers, so a {period} has no length; give the period as a number of them, "
                                  "like period=52")
-        length = DAYS[period] / calendar.days
+        length = days / calendar.days
     elif not is_number(period) or period <= 0:
         raise PrecisionError(f"period is {period!r}; 'year', 'month', 'week' or a number of periods was expected")
     else:
@@ -152,9 +150,7 @@ def fourier(
 # %% ../nbs/04_controls.ipynb #120f6aee
 def _spans(dates, calendar, label):
     "(first day, day after the last) of every period, as days [T]."
-    if label not in ("start", "end"):
-        raise PrecisionError(f"label={label!r} is not known.{nearest(str(label), ('start', 'end'))} A date is the first day of its "
-                             "period, 'start', or the last, 'end'")
+    choose("label", label, {"start": "a date is the first day of its period", "end": "a date is its last day"})
     if calendar.unit == "number":
         raise PrecisionError("holidays and events fall on dates, and the index holds integers; give the data an index of dates")
     position = calendar.position(dates)

@@ -28,11 +28,10 @@ from .answers import Answers
 from .comparison import loo_table, unreliable
 from .data import Dataset
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of, groups_of, loo_predictive_means
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_names, nearest
+from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_names, choose, nearest
 from .leakage import inspect_metrics
 from .metrics import DOWNSTREAM, Record, Report, read_metrics
 from .model import MMM, Fit
-from .posterior import choose
 from .sampling import cannot_write, write_atomically
 from .saving import check_format
 from .summaries import summarise_decay_rates

@@ -24,9 +24,9 @@ from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, named, smallest_ess, to_idata
 from .experiments import LiftTest, check_experiments
 from .forecast import Forecast, foretell, from_variables, onward, read_future, split, to_variables
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning
+from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, choose
 from .leave_one_out import exact_loo
-from .posterior import OPTIONS, Posterior, build_blocks, build_posterior, choose
+from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_heard
 from .nuts import CHUNK
 from .program import SAMPLER_NODES

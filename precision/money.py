@@ -17,9 +17,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .adstock import adstock_geometric_np
 from .data import Dataset
-from .hierarchy import PrecisionError
-from .posterior import choose
-from .summaries import Accounts, check_interval, check_level, mean_and_interval
+from .hierarchy import PrecisionError, choose
+from .summaries import Accounts, check_interval, mean_and_interval
 
 # %% ../nbs/22_money.ipynb #f2b5e8c3
 def spend_by(
@@ -27,14 +26,14 @@ def spend_by(
     level: str,        # one of the hierarchy's levels
 ) -> pd.DataFrame:     # [time, node] in currency; 0 for organic nodes
     "Spend of every node of a level in every period."
-    names = data.hierarchy.names[check_level(data.hierarchy, level)]
+    names = choose("level", level, data.hierarchy.names)
     return pd.DataFrame({node: _spend_of(data, _below(data, level, node)) for node in names}, index=data.time)
 
 
 def _below(data, level, node) -> list:
     "Positions of the tacticals of a node."
     h = data.hierarchy
-    leaves = h.descendants(node, check_level(h, level))
+    leaves = h.descendants(node, level)
     return [i for i, leaf in enumerate(h.names[h.levels[0]]) if leaf in leaves]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import signal
 
 from .adstock import adstock_geometric_np
-from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
+from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, choose
 from .saturation import SATURATIONS
 
 # %% ../nbs/05_simulate.ipynb #c3b80a24
@@ -204,9 +204,7 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
     for name, value, most, example in (("media_share", media_share, 1, 0.35), ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value or not (value < most or value == most == np.inf):
             raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. Try {example}.")
-    if saturation not in SATURATIONS:
-        raise PrecisionError(f"saturation must be one of {', '.join(map(repr, SATURATIONS))}, got {saturation!r}."
-                             f"{nearest(saturation, SATURATIONS)}")
+    choose("saturation", saturation, SATURATIONS)
     if nu is not None and not nu > 2 or not -1 < phi < 1:
         raise PrecisionError(f"nu must be None (normal noise) or above 2, and phi between -1 and 1, got nu={nu!r}, phi={phi!r}.")
     if isinstance(controls, str):

@@ -2,6 +2,9 @@
 
 import base64
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -9,6 +12,8 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import outputs
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def printed(text, name="stdout"):
@@ -76,18 +81,27 @@ def write(path, *cells):
     return str(path)
 
 
-def test_check_runs_the_notebook_and_finds_the_stale_cell(tmp_path):
+def check(*paths):
+    "What the command says of notebooks, in a process of its own."
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "outputs.py", "--check", *paths], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_check_runs_the_notebooks_and_finds_the_stale_cell(tmp_path):
     kept = new_code_cell("#| slow\nprint('never run')", outputs=printed("kept\n"))
     good = new_code_cell("print(1 + 1)", outputs=printed("2\n"))
-    path = write(tmp_path / "a.ipynb", new_markdown_cell("# A"), good, kept)
-    assert outputs.check(path) == []
+    shell = new_code_cell("!echo out of the shell", outputs=printed("out of the shell\n"))
+    path = write(tmp_path / "a.ipynb", new_markdown_cell("# A"), good, kept, shell)
+    code, said = check(path)
+    assert code == 0 and "1 notebooks run, 0 problems" in said, said
 
     stale = new_code_cell("print(1 + 1)", outputs=printed("3\n"))
-    (problem,) = outputs.check(write(tmp_path / "b.ipynb", good, stale, kept))
-    assert stale.id in problem and "3 is now 2" in problem
-
-    (problem,) = outputs.check(write(tmp_path / "c.ipynb", new_code_cell("raise ValueError('broken')")))
-    assert "does not run" in problem and "broken" in problem
+    silent = new_code_cell("1 + 1")
+    broken = write(tmp_path / "c.ipynb", new_code_cell("raise ValueError('broken')"))
+    code, said = check(write(tmp_path / "b.ipynb", good, stale, silent, kept), broken)
+    assert code == 1 and "2 notebooks run, 3 problems" in said, said
+    assert stale.id in said and "3 is now 2" in said and silent.id in said and kept.id not in said
+    assert f"{broken} does not run" in said and "ValueError: broken" in said
 
 
 def test_numbers_are_loose_only_after_a_cell_that_samples(tmp_path):
@@ -102,6 +116,6 @@ def test_update_saves_what_check_accepts(tmp_path, monkeypatch):
     monkeypatch.chdir(outputs.Path(__file__).parent)
     cell = new_code_cell("import sys\nprint('new')\nprint('noise', file=sys.stderr)", outputs=printed("old\n"))
     path = write(tmp_path / "a.ipynb", cell)
-    assert outputs.update(path) == [] and outputs.check(path) == []
+    assert outputs.update([path], jobs=1) == [] and check(path)[0] == 0
     (saved,) = nbformat.read(path, as_version=4).cells[0].outputs
     assert saved.text == "new\n"
