@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from precision.checks import Checkup, breusch_pagan, check_up, feedback_finding, inflation, ljung_box, scores
+from precision.checks import breusch_pagan, feedback_finding, inflation, ljung_box, scores
+from precision.checkup import Checkup, check_up
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, Fit
