@@ -16,7 +16,7 @@ import precision.money as money
 import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
-from .hierarchy import Hierarchy, choose
+from .hierarchy import Hierarchy, PrecisionError, check_names, choose
 from .summaries import Accounts, in_total, mean_and_interval, over_time, summarise_decay_rates
 
 # %% ../nbs/24_answers.ipynb #11cbcb34
@@ -129,6 +129,12 @@ class Returns(Contributions):
         nodes=None,       # some of the level's nodes; all by default
     ) -> pd.DataFrame:
         "What a node would have brought with more or less money, all else the same."
+        names = choose("level", level, self.data.hierarchy.names)
+        nodes = names if nodes is None else nodes
+        check_names(nodes, names, f"nodes of the level {level!r}", complete=False)
+        for what, given, example in (("nodes", nodes, names[:2]), ("factors", factors, [0.5, 1.0, 1.5])):
+            if isinstance(given, bytes) or not np.iterable(given) or not list(given):
+                raise PrecisionError(f"{what} must be a list like {example}, got {given!r:.80}")
         return money.response_table(self._each(level, money.money, factors, nodes=nodes), factors, interval)
 
 # %% ../nbs/24_answers.ipynb #b2345384

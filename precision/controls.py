@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .data import Controls, check_sd, check_time, even_months, is_number
-from .hierarchy import PrecisionError, check_names, choose, nearest
+from .hierarchy import PrecisionError, check_names, check_whole, choose, nearest
 
 # %% ../nbs/04_controls.ipynb #e85cb66d
 def _stamps(dates):
@@ -109,8 +109,7 @@ def _check_pairs(calendar, period, pairs):
         raise PrecisionError(f"period is {period!r}; 'year', 'month', 'week' or a number of periods was expected")
     else:
         length = float(period)
-    if isinstance(pairs, bool) or not isinstance(pairs, Integral) or pairs < 1:
-        raise PrecisionError(f"pairs is {pairs!r}; a whole number of at least 1 was expected")
+    check_whole("pairs", pairs, 1)
     if not pairs < length / 2:
         most = int(np.ceil(length / 2)) - 1
         cycle = f"a {period}" if isinstance(period, str) else "a cycle"
@@ -190,7 +189,7 @@ def _refuse_place(country, subdivision, language):
     if subdivision is not None and not (isinstance(subdivision, str) and subdivision in regions):
         raise PrecisionError(f"{subdivision!r} is no region of {country}.{nearest(subdivision, regions)} "
                              f"Known: {', '.join(place.subdivisions) or 'none'}")
-    if language is not None and language not in place.supported_languages:
+    if language is not None and not (isinstance(language, str) and language in place.supported_languages):
         raise PrecisionError(f"the holidays of {country} have no names in {language!r}.{nearest(language, place.supported_languages)} "
                              f"Known: {', '.join(place.supported_languages) or 'only its own'}")
 
@@ -237,7 +236,7 @@ def holidays(
     window, place, calendar = _window(window), (country, subdivision, language), Calendar.of(dates)
     first, last = _spans(dates, calendar, label)
     known = list(_days_by_name(first[0], last[-1], *place))
-    wanted = known if names is None else [names] if isinstance(names, str) else list(names)
+    wanted = known if names is None else [names] if isinstance(names, str) else names
     check_names(wanted, known, f"holidays of {country}", complete=False)
     make = partial(_holiday_columns, calendar=calendar, place=place, window=window, label=label)
     kept, notes = _learnable(make(dates, columns={name: (name,) for name in wanted}), country, names is not None, together)

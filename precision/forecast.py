@@ -8,7 +8,6 @@ __all__ = ['next_periods', 'Future', 'read_future', 'onward', 'crps', 'naive_dra
 
 # %% ../nbs/23_forecast.ipynb #baa4b46a
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +17,7 @@ from scipy.special import logsumexp
 
 from .controls import Calendar
 from .data import MIN_PERIODS, Controls, Dataset, _as_frame, _exposure, _labels, _row, check_time, prepare
-from .hierarchy import PrecisionError, check_names
+from .hierarchy import PrecisionError, check_names, check_whole
 from .plots import finish_series
 from .summaries import Accounts, mean_and_interval
 
@@ -142,18 +141,12 @@ def naive_draws(
     past = np.asarray(past, dtype=float)
     if season is None:
         return np.repeat(past[:, None], periods, axis=1)
-    _whole("season", season, 1)
+    check_whole("season", season, 1)
     if len(past) < season + 2:
         raise PrecisionError(f"season={season} needs at least {season + 2} periods before the forecast, to see changes from one "
                              f"season to the next; there are {len(past)}")
     last = past[-season:][np.arange(periods) % season]
     return last + (past[season:] - past[:-season])[:, None]
-
-
-def _whole(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise PrecisionError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
 
 # %% ../nbs/23_forecast.ipynb #2ea03d68
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,7 +194,7 @@ def foretell(
     seed=0,
 ) -> Forecast:
     "The forecast for the periods that follow."
-    data, values, rng = accounts.data, accounts.values, np.random.default_rng([seed, 3])
+    data, values, rng = accounts.data, accounts.values, np.random.default_rng([check_whole("seed", seed, 0), 3])
     periods, last = len(future.time), data.y[-1] - accounts.fitted()[:, -1]
     mean = onward(accounts, future).fitted() + _of_unseen(future, data, accounts.size, rng)
     remembered = noise.residual.remember(np.zeros((accounts.size, periods)), values, last)
@@ -248,7 +241,7 @@ def split(
     holdout: int,  # the last so many periods
 ) -> tuple:        # Dataset without them; `Future` with their outcome
     "Take the last periods away; raises `PrecisionError` where what is left cannot be fitted."
-    cut = len(data.y) - _whole("holdout", holdout, 1)
+    cut = len(data.y) - check_whole("holdout", holdout, 1)
     if cut < MIN_PERIODS:
         raise PrecisionError(f"holdout={holdout} leaves {max(cut, 0)} of {len(data.y)} periods to fit; at least {MIN_PERIODS} are "
                              "needed, and a year or two of weeks before a result is worth reading")

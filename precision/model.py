@@ -24,7 +24,7 @@ from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, named, smallest_ess, to_idata
 from .experiments import LiftTest, check_experiments
 from .forecast import Forecast, foretell, from_variables, onward, read_future, split, to_variables
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, choose
+from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_whole, choose
 from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_heard
@@ -255,7 +255,8 @@ class MMM:
 
     def draw_prior(self, data: Dataset, draws, seed):
         "`Prior` with so many draws, for data that went through the door."
-        posterior, rng = self.posterior(data), np.random.default_rng(seed)
+        draws, rng = check_whole("draws", draws, 1), np.random.default_rng(check_whole("seed", seed, 0))
+        posterior = self.posterior(data)
         values = prior_values(posterior, draws, rng)
         beta = rng.normal(size=(draws, len(data.controls) + 1)) * baseline_design(data, self.priors)[3]
         variables = named(in_users_units(posterior, values, beta=beta), self.hierarchy)

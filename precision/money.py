@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .adstock import adstock_geometric_np
-from .data import Dataset
+from .data import Dataset, is_number
 from .hierarchy import PrecisionError, choose
 from .summaries import Accounts, check_interval, mean_and_interval
 
@@ -59,7 +59,7 @@ def scaled(
     factor: float,       # of all exposure, history included; 1 is what was
 ) -> Accounts:           # answers as the given one does
     "The accounts of a world with `factor` times the media."
-    if not 0 <= factor < np.inf:
+    if not is_number(factor) or factor < 0:
         raise PrecisionError(f"factor must be zero or more, 1.1 for ten percent more media; got {factor!r}")
     return replace(accounts, x=factor * accounts.exposure)
 
@@ -74,8 +74,8 @@ def money(
     factors=(1.0, 1.0 + RAISE),   # [K] multiples of all media of the node
 ) -> np.ndarray:                  # [S, 2, K]: spend, and contribution over all periods
     "Draws of spend and of what it brought, for several multiples of the media."
-    spend = _spend_of(accounts.data, _below(accounts.data, level, node)).sum() * np.asarray(factors)
     brought = [scaled(accounts, factor).node(level, node).sum(axis=1) for factor in factors]
+    spend = _spend_of(accounts.data, _below(accounts.data, level, node)).sum() * np.array(factors)
     return np.stack([np.broadcast_to(spend, (accounts.size, len(factors))), np.stack(brought, axis=1)], axis=1)
 
 # %% ../nbs/22_money.ipynb #a79535f3

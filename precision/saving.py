@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from numbers import Integral
-from pathlib import Path
 from typing import NamedTuple
 
 import xarray as xr
@@ -26,7 +25,7 @@ from .hierarchy import Hierarchy, PrecisionError
 from .nuts import STATS
 from .posterior import OPTIONS
 from .priors import Priors
-from .sampling import write_atomically
+from .sampling import place_of, write_atomically
 from .saturation import SATURATIONS
 
 # %% ../nbs/20_saving.ipynb #1fc6a3d0
@@ -189,7 +188,7 @@ def is_sealed(content: bytes) -> bool:
 # %% ../nbs/20_saving.ipynb #216e97f0
 def save_groups(path, groups: dict, attrs: dict) -> None:
     "Write groups and attributes to one netCDF file, whole or not at all."
-    if Path(path).is_dir():
+    if place_of(path).is_dir():
         raise PrecisionError(f"cannot write {str(path)!r}: it is a folder; name a file in it, like fit.nc")
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = attrs
@@ -199,7 +198,7 @@ def save_groups(path, groups: dict, attrs: dict) -> None:
 
 def load_groups(path) -> tuple[dict, dict]:  # ({group: xarray.Dataset}, attributes)
     "Groups and attributes of a netCDF file."
-    content = _content(Path(path))
+    content = _content(place_of(path))
     try:
         intact = is_sealed(content)
         groups = {name.strip("/"): group.load() for name, group in xr.open_groups(io.BytesIO(content), engine="h5netcdf").items()}

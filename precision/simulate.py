@@ -14,7 +14,8 @@ import pandas as pd
 from scipy import signal
 
 from .adstock import adstock_geometric_np
-from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, choose
+from .data import is_number
+from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, check_whole, choose
 from .saturation import SATURATIONS
 
 # %% ../nbs/05_simulate.ipynb #c3b80a24
@@ -199,21 +200,30 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
     if not isinstance(h, Hierarchy):
         raise PrecisionError(f"hierarchy must be a Hierarchy, got {type(h).__name__}. Make one with build_hierarchy.")
     for name, value, least in (("periods", periods, 12), ("seed", seed, 0)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise PrecisionError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        check_whole(name, value, least)
     for name, value, most, example in (("media_share", media_share, 1, 0.35), ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value or not (value < most or value == most == np.inf):
             raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. Try {example}.")
     choose("saturation", saturation, SATURATIONS)
-    if nu is not None and not nu > 2 or not -1 < phi < 1:
+    if nu is not None and not (is_number(nu) and nu > 2) or not (is_number(phi) and -1 < phi < 1):
         raise PrecisionError(f"nu must be None (normal noise) or above 2, and phi between -1 and 1, got nu={nu!r}, phi={phi!r}.")
-    if isinstance(controls, str):
-        raise PrecisionError(f"controls must be a list of names, got {controls!r}. Try controls=[{controls!r}].")
+    if isinstance(controls, str) or not np.iterable(controls) or not all(isinstance(name, str) for name in controls):
+        raise PrecisionError(f"controls must be a list of names, got {controls!r:.80}. Try controls=['price'].")
     check_names(controls, dict.fromkeys(controls), "controls")
     if both := [name for name in controls if name in {"intercept"}.union(*h.names.values())]:
         raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of the intercept. Rename it.")
 
 # %% ../nbs/05_simulate.ipynb #f86b8951
+def _first_day(start):
+    try:
+        first = pd.Timestamp(start)
+    except (TypeError, ValueError):
+        first = pd.NaT
+    if first is pd.NaT:
+        raise PrecisionError(f"start must be a date like '2022-01-03', got {start!r:.80}.")
+    return first
+
+
 def simulate(
     hierarchy: Hierarchy = None,             # any tree; by default `DEFAULT_TREE`
     periods: int = 156,                      # weeks, at least 12
@@ -233,10 +243,10 @@ def simulate(
         hierarchy, offline = build_hierarchy(DEFAULT_TREE), ("tv",) if offline is None else offline
     _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi)
     media, plan, funnel, other, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
-    dates = pd.date_range(start, periods=periods, freq="7D", name="date")
+    dates = pd.date_range(_first_day(start), periods=periods, freq="7D", name="date")
 
     spend = media_plan(hierarchy, dates, plan)
-    metrics = media_funnel(spend, hierarchy, funnel, offline or ())
+    metrics = media_funnel(spend, hierarchy, funnel, () if offline is None else offline)
     decay, shape, size, response = media_truth(hierarchy, metrics["impressions"], spend, media_share, saturation, media)
     Z, strength = control_series(controls, dates, other)
     intercept, control_effect = (1 - media_share) * MEAN_OUTCOME, MEAN_OUTCOME * strength / Z.std(ddof=0)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .adstock import adstock_geometric_np, half_life
-from .data import Dataset
+from .data import Dataset, is_number
 from .experiments import LiftTest, changed, members, window
 from .hierarchy import Hierarchy, PrecisionError, choose
 from .saturation import Saturation
@@ -28,7 +28,7 @@ def posterior_mean(
 
 def check_interval(interval) -> float:
     "An interval's probability, strictly between 0 and 1."
-    if not 0 < interval < 1:
+    if not is_number(interval) or not 0 < interval < 1:
         raise PrecisionError(f"interval is a probability between 0 and 1, 0.9 for 90%; got {interval!r}")
     return interval
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from .data import MIN_PERIODS, _row, prepare
 from .draws import MAX_PARETO_K, elpd_of, loo, smoothed_weights
-from .forecast import _whole, inputs_of, naive_draws, split
-from .hierarchy import PrecisionError, PrecisionWarning
+from .forecast import inputs_of, naive_draws, split
+from .hierarchy import PrecisionError, PrecisionWarning, check_whole
 from .model import MMM, Fit
 from .plots import finish_series
 from .summaries import check_interval
@@ -34,8 +34,8 @@ def fold_slices(
     window=None,   # periods that each fold is fitted to; None: all before its forecast
 ) -> list:         # (first period, origin, end): fitted from the first to before the origin, scored from there to before the end
     "Where each fold begins, forecasts from, and ends."
-    horizon, folds = _whole("horizon", horizon, 1), _whole("folds", folds, 1)
-    least = MIN_PERIODS if window is None else _whole("window", window, MIN_PERIODS)
+    horizon, folds = check_whole("horizon", horizon, 1), check_whole("folds", folds, 1)
+    least = MIN_PERIODS if window is None else check_whole("window", window, MIN_PERIODS)
     first = periods - folds * horizon
     if first < least:
         raise PrecisionError(f"{folds} folds of {horizon} periods leave {max(first, 0)} of {periods} to the first fit, and it needs "
@@ -215,7 +215,7 @@ def leave_future_out(
     "Log density of every later period given those before it."
     data = prepare(mmm.hierarchy, y, U, Z, spend, U_history)
     periods, notes = len(data.y), []
-    first = periods // 2 if first is None else _whole("first", first, MIN_PERIODS)
+    first = periods // 2 if first is None else check_whole("first", first, MIN_PERIODS)
     if isinstance(refit_above, bool) or not isinstance(refit_above, Real) or np.isnan(refit_above):
         raise PrecisionError(f"refit_above must be a number, a Pareto k; got {refit_above!r}")
     if not MIN_PERIODS <= first < periods:
