@@ -17,7 +17,10 @@ from importlib.metadata import version
 from numbers import Integral
 from typing import NamedTuple
 
+import h5netcdf
+import h5py
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from .data import Dataset
 from .experiments import from_record, to_record
@@ -201,13 +204,19 @@ def load_groups(path) -> tuple[dict, dict]:  # ({group: xarray.Dataset}, attribu
     content = _content(place_of(path))
     try:
         intact = is_sealed(content)
-        groups = {name.strip("/"): group.load() for name, group in xr.open_groups(io.BytesIO(content), engine="h5netcdf").items()}
-        attrs = dict(groups.pop("").attrs)
+        groups = _groups(content)
+        attrs = dict(groups.pop("/").attrs)
         if not intact and attrs.get("precision_format", 0) >= SEALED_SINCE:
             raise ValueError("its seal is missing")
     except Exception as error:  # a damaged file may fail in any way
         raise PrecisionError(f"{str(path)!r} cannot be read: it is cut short or damaged ({error}); go back to a copy") from error
     return groups, attrs
+
+
+def _groups(content) -> dict:
+    "Every group, read into memory; HDF5 must have closed the file before Python ends, or it calls back into what is gone."
+    with h5py.File(io.BytesIO(content), "r") as raw, h5netcdf.File(raw, "r", decode_vlen_strings=True) as file:
+        return {name: xr.open_dataset(H5NetCDFStore(file, group=name)).load() for name in ("/", *file.groups)}
 
 
 def _content(path) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +97,20 @@ def test_experiments_equal_the_original_after_loading(fit, tmp_path, day):
     one = LiftTest("tv", day, day, np.float32(-60), 20, change=-1)
     replace(fit, experiments=(one,)).save(tmp_path / "fit.nc")
     assert Fit.load(tmp_path / "fit.nc").experiments == (one,)
+
+
+def test_no_file_stays_open(tmp_path):
+    "HDF5 closes what is open when the process ends, after Python is gone: that is a crash."
+    damaged, content, refused = tmp_path / "damaged.nc", bytearray(OLD.read_bytes()), 0
+    for place in range(len(content) // 3, len(content), len(content) // 7):
+        content[place:place + 400] = bytes(400)
+        damaged.write_bytes(content)
+        try:
+            Fit.load(damaged)
+        except PrecisionError:
+            refused += 1
+    kept = Fit.load(OLD)
+    assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE) == 0 and refused and kept.posterior
 
 
 def test_a_newer_format_says_which_version_to_install(fit, tmp_path):
