@@ -71,7 +71,7 @@ class Fit(Drawn):
         return against_prior(self.mmm.draw_prior(self.data, draws, seed).variables, self.posterior)
 
     def check(self) -> Checkup:
-        "May I believe this fit, and what should I do? Nineteen checks in plain words; `.plot()` shows them on one page."
+        "May I believe this fit, and what should I do? Twenty-one checks in plain words; `.plot()` shows them on one page."
         return check_up(self.idata, self.accounts, self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts, self.mmm.noise)
 
     def predict(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from precision.checks import breusch_pagan, feedback_finding, inflation, ljung_box, scores
+from precision.checks import breusch_pagan, delay_finding, feedback_finding, in_step, inflation, lag_test, ljung_box, scores, step_finding
 from precision.checkup import Checkup, check_up
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.hierarchy import PrecisionError, build_hierarchy
@@ -86,6 +86,38 @@ def test_a_posterior_that_is_its_prior_and_one_far_from_it_are_found(fit):
     timid = replace(fit.accounts, values=fit.accounts.values | {"effect_tactical": fit.accounts.values["effect_tactical"] / 1000})
     far = check_up(fit.idata, fit.accounts, timid, fit.mmm.noise)
     assert far["surprise"].verdict == "bad" and far["prior"].verdict == "good"
+
+
+def test_an_effect_that_comes_late_is_found_and_its_lag_is_named(fit):
+    late = np.roll(fit.data.U[:, 1], 3) / fit.data.U[:, 1].std()
+    found = with_data(fit, y=fit.data.y + 10 * (late - late.mean()))["delay"]
+    assert found.verdict == "bad" and "3 periods after the exposure of b" in found.evidence and "shift" in found.remedy
+    less = with_data(fit, y=fit.data.y - 10 * (late - late.mean()))["delay"]
+    assert "less outcome 3 periods after" in less.evidence
+
+
+def test_the_test_of_lags_is_the_f_test_of_a_regression():
+    rng = np.random.default_rng(3)
+    x, z = np.cumsum(rng.normal(size=80)), rng.normal(size=80)
+    columns = np.column_stack([np.ones(75), *(x[5 - lag:80 - lag] for lag in range(6))])
+    left = [((z[5:] - a @ np.linalg.lstsq(a, z[5:], rcond=None)[0]) ** 2).sum() for a in (columns, columns[:, :1])]
+    p, slopes = lag_test(x, z)
+    assert p == pytest.approx(stats.f.sf((left[1] - left[0]) / 6 / (left[0] / (75 - 7)), 6, 75 - 7)) and len(slopes) == 6
+    assert lag_test(np.ones(80), z)[0] == lag_test(x, np.ones(80))[0] == 1
+    assert delay_finding(x[:12, None], ["x"], z[:12]).verdict == "good"  # too few periods
+
+
+def test_budgets_moved_by_one_hand_are_seen_and_forgiven_where_the_hand_is_known():
+    rng = np.random.default_rng(8)
+    own, hand = np.exp(0.5 * rng.normal(size=(120, 5))), np.cumsum(rng.normal(0, 0.2, 120))[:, None]
+    steered, nothing = pd.DataFrame(own * np.exp(hand)), np.empty((120, 0))
+    assert step_finding(pd.DataFrame(own), nothing).verdict == "good" != step_finding(steered, nothing).verdict
+    assert step_finding(steered, hand).verdict == step_finding(steered, hand, [10.0]).verdict == "good"
+    assert step_finding(steered, hand, [0.0]).verdict == step_finding(steered, hand, [1e-6]).verdict != "good"  # believed to do nothing
+    assert in_step(own, nothing)[0] == pytest.approx(in_step(own * [1, 10, 1e3, 1, 1e-3], nothing)[0])  # units do not matter
+    same, _ = in_step(np.repeat(own[:, :1], 5, axis=1), nothing)
+    assert same == pytest.approx(1)
+    assert step_finding(steered[[0]], nothing).verdict == step_finding(steered[:10], nothing[:10]).verdict == "good"  # nothing to see
 
 
 def test_media_that_cannot_be_told_apart_or_hardly_ran_are_found(fit):
