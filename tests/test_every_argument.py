@@ -60,8 +60,9 @@ def fit():
     return MMM(TREE).fit(SIM.y, SIM.U, SIM.Z, SIM.spend, chains=2, warmup=100, draws=50, seed=1, progress=False)
 
 
-def test_options_of_a_fit():
+def test_options_of_a_fit(tmp_path, monkeypatch):
     "The data are swept by the fuzz tests; a fit that begins is a short one."
+    monkeypatch.chdir(tmp_path)  # names of files
     given = {"y": SIM.y, "U": SIM.U, "Z": SIM.Z, "spend": SIM.spend, "chains": 1, "warmup": 5, "draws": 5, "progress": False, "max_draws": 20}
     assert not swept(MMM(TREE).fit, skip=("y", "U", "Z", "spend", "U_history", "holdout"), **given)
 
