@@ -8,7 +8,7 @@ from scipy import signal
 from precision.adstock import adstock_geometric_np
 from precision.simulate import simulate
 
-WEEKS = 156
+HISTORY, WEEKS = 13, 13 + 156  # the first weeks are known by their exposure alone
 
 
 def wander(rng, memory, periods=WEEKS):
@@ -71,11 +71,12 @@ def drifting(sim, rng):
 
 
 TRUTHS = {  # name: function of a seed
-    "as assumed": lambda seed: simulate(seed=seed),
-    "delayed carry-over": lambda seed: (lambda sim: respond(sim, sim.U, delayed))(simulate(seed=seed)),
-    "logistic saturation": lambda seed: simulate(seed=seed, saturation="logistic"),
-    "demand-driven spend": lambda seed: demand_driven(simulate(seed=seed), np.random.default_rng([seed, 1])),
-    "correlated channels": lambda seed: correlated(simulate(seed=seed), np.random.default_rng([seed, 2])),
-    "heavy tails": lambda seed: simulate(seed=seed, nu=2.5),
-    "drifting baseline": lambda seed: drifting(simulate(seed=seed), np.random.default_rng([seed, 3])),
+    "as assumed": lambda seed: simulate(periods=WEEKS, seed=seed),
+    "untold past": lambda seed: simulate(periods=WEEKS, seed=seed),  # the study keeps the history to itself
+    "delayed carry-over": lambda seed: (lambda sim: respond(sim, sim.U, delayed))(simulate(periods=WEEKS, seed=seed)),
+    "logistic saturation": lambda seed: simulate(periods=WEEKS, seed=seed, saturation="logistic"),
+    "demand-driven spend": lambda seed: demand_driven(simulate(periods=WEEKS, seed=seed), np.random.default_rng([seed, 1])),
+    "correlated channels": lambda seed: correlated(simulate(periods=WEEKS, seed=seed), np.random.default_rng([seed, 2])),
+    "heavy tails": lambda seed: simulate(periods=WEEKS, seed=seed, nu=2.5),
+    "drifting baseline": lambda seed: drifting(simulate(periods=WEEKS, seed=seed), np.random.default_rng([seed, 3])),
 }
