@@ -74,8 +74,9 @@ def money(
     factors=(1.0, 1.0 + RAISE),   # [K] multiples of all media of the node
 ) -> np.ndarray:                  # [S, 2, K]: spend, and contribution over all periods
     "Draws of spend and of what it brought, for several multiples of the media."
+    below = _below(accounts.data, level, node)
     brought = [scaled(accounts, factor).node(level, node).sum(axis=1) for factor in factors]
-    spend = _spend_of(accounts.data, _below(accounts.data, level, node)).sum() * np.array(factors)
+    spend = _spend_of(accounts.data, below).sum() * np.array(factors)
     return np.stack([np.broadcast_to(spend, (accounts.size, len(factors))), np.stack(brought, axis=1)], axis=1)
 
 # %% ../nbs/22_money.ipynb #a79535f3

@@ -25,7 +25,7 @@ TREE = {"tv": {"linear": ["tv_brand", "tv_offers"]},
         "web": {"search": ["search_brand", "search_generic"], "social": ["social_reach", "social_retarget"]}}
 CONTROLS = ["price", "season"]
 WORLDS = {"default": "world.csv", "rough": "rough_world.csv"}
-CHAINS, WARMUP, DRAWS, TARGET, SEED = 4, 1500, 5000, 0.97, 1
+CHAINS, WARMUP, DRAWS, TARGET, SEED = 4, 3000, 5000, 0.998, 1
 
 channels = list(TREE)
 platforms = [p for c in TREE for p in TREE[c]]
