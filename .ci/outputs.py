@@ -66,12 +66,20 @@ def is_skipped(cell):
     )
 
 
+def instruct_xla():
+    "As a fit does before XLA is used; TensorFlow is loaded only where notebooks are run."
+    from precision import program
+
+    program.instruct_xla()
+
+
 class Recorder(CaptureShell):
     "Runs a notebook for `nbdev_test`, and keeps what its cells show in the folder that the environment names."
 
     def __init__(self, path):
         super().__init__(path, mpl_format="png")  # pictures as large as Jupyter's
         self.path = Path(path)
+        instruct_xla()  # one process runs many notebooks, and XLA reads its flags once
 
     def system(self, command):
         print(subprocess.run(command, shell=True, capture_output=True, text=True).stdout, end="")

@@ -25,7 +25,8 @@ TREE = {"tv": {"linear": ["tv_brand", "tv_offers"]},
         "web": {"search": ["search_brand", "search_generic"], "social": ["social_reach", "social_retarget"]}}
 CONTROLS = ["price", "season"]
 WORLDS = {"default": "world.csv", "rough": "rough_world.csv"}
-CHAINS, WARMUP, DRAWS, TARGET, SEED = 4, 3000, 5000, 0.998, 1
+CHAINS, SEED = 4, 1
+SETTINGS = {"default": (3000, 5000, 0.998), "rough": (1500, 3000, 0.99)}  # warm-up, draws, acceptance
 
 channels = list(TREE)
 platforms = [p for c in TREE for p in TREE[c]]
@@ -126,16 +127,16 @@ def summary(draws):
 
 if __name__ == "__main__":
     name, started = sys.argv[1], time.time()
-    data = read(name)
+    data, (warmup, draws_kept, target) = read(name), SETTINGS[name]
     check_adstock(data["x"])
-    mcmc = MCMC(NUTS(model, target_accept_prob=TARGET), num_warmup=WARMUP, num_samples=DRAWS, num_chains=CHAINS,
+    mcmc = MCMC(NUTS(model, target_accept_prob=target), num_warmup=warmup, num_samples=draws_kept, num_chains=CHAINS,
                 chain_method="parallel", progress_bar=False)
     mcmc.run(jax.random.PRNGKey(SEED), data, name, extra_fields=("diverging", "num_steps"))
     draws = {key.removeprefix("report_"): np.asarray(v) for key, v in mcmc.get_samples(group_by_chain=True).items() if key.startswith("report_")}
     extra, table = mcmc.get_extra_fields(), summary(draws)
     table.astype(float).map(lambda v: float(f"{v:.7g}")).to_csv(HERE / f"{name}.csv")
-    made = {"data": WORLDS[name], "numpyro": numpyro.__version__, "jax": jax.__version__, "arviz": az.__version__, "chains": CHAINS, "warmup": WARMUP,
-            "draws": DRAWS, "target_accept": TARGET, "seed": SEED, "divergences": int(extra["diverging"].sum()),
+    made = {"data": WORLDS[name], "numpyro": numpyro.__version__, "jax": jax.__version__, "arviz": az.__version__, "chains": CHAINS, "warmup": warmup,
+            "draws": draws_kept, "target_accept": target, "seed": SEED, "divergences": int(extra["diverging"].sum()),
             "largest_rhat": round(float(table["rhat"].max()), 5), "smallest_ess_bulk": round(float(table["ess_bulk"].min())),
             "smallest_ess_tail": round(float(table["ess_tail"].min()))}
     (HERE / f"{name}.json").write_text(json.dumps(made, indent=2) + "\n")
