@@ -208,7 +208,7 @@ def test_seasons_refuse_nonsense():
     for period in (0, -3, np.nan, np.inf, True, None):
         refused("period is", lambda: fourier(WEEKS, period))
     for pairs in (0, -1, 2.5, True, "2"):
-        refused("pairs is", lambda: fourier(WEEKS, pairs=pairs))
+        refused("pairs must be", lambda: fourier(WEEKS, pairs=pairs))
     for sd in (-1, np.nan, np.inf, "1", True, None):
         refused("prior sd of fourier", lambda: fourier(WEEKS, sd=sd))
 
