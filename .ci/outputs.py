@@ -107,10 +107,14 @@ class Client(NotebookClient):
         return await super().async_execute_cell(cell, cell_index, **options)
 
 
+def is_never_run(notebook):
+    return any(cell.cell_type == "raw" and "skip_exec: true" in cell.source for cell in notebook.cells)
+
+
 def run(path):
     "A notebook as it is after running it in a fresh kernel, in its own folder."
     notebook = nbformat.read(path, as_version=4)
-    if any(cell.cell_type == "raw" and "skip_exec: true" in cell.source for cell in notebook.cells):
+    if is_never_run(notebook):
         return notebook
     resources = {"metadata": {"path": str(Path(path).parent)}}
     Client(
@@ -185,7 +189,9 @@ def picture_difference(saved, fresh, shade):
     if abs(w - w2) > 0.05 * w or abs(h - h2) > 0.05 * h:
         return f"the picture was {w}×{h} and is now {w2}×{h2}"
     thumbnails = [np.asarray(flat(picture).resize((48, 48)), float) / 255 for picture in pictures]
-    distance = np.abs(thumbnails[0] - thumbnails[1]).mean()
+    distance, ink = np.abs(thumbnails[0] - thumbnails[1]).mean(), [(1 - thumbnail).mean() for thumbnail in thumbnails]
+    if min(ink) < 0.6 * max(ink):
+        return f"one picture has {min(ink) / max(ink):.0%} of the other's ink"
     return f"the pictures differ by {distance:.3f}" if distance > shade else None
 
 
@@ -239,9 +245,15 @@ def judged(path, fine, kept):
     if not fine:
         return [f"{path} does not run, see above"]
     fresh = nbformat.read(path, as_version=4)
-    shown = json.loads(kept.read_text()) if kept.exists() else {}  # none are kept of a page that is never run
+    if is_never_run(fresh):
+        return []
+    if not kept.exists():
+        return [f"{path} was run, and what its cells show was not kept: {Recorder.__doc__}"]
+    shown = json.loads(kept.read_text())
     for cell in fresh.cells:
-        if cell.id in shown and not is_reference(cell):
+        if cell.cell_type == "code" and is_reference(cell):
+            cell.outputs = []
+        elif cell.cell_type == "code" and not is_skipped(cell):
             cell.outputs = nbformat.from_dict(shown[cell.id])
     return [f"{path} cell {cell}:\n{how}" for cell, how in differences(path, rejoin_lines(fresh))]
 

@@ -135,6 +135,7 @@ class Returns(Contributions):
         for what, given, example in (("nodes", nodes, names[:2]), ("factors", factors, [0.5, 1.0, 1.5])):
             if isinstance(given, bytes) or not np.iterable(given) or not list(given):
                 raise PrecisionError(f"{what} must be a list like {example}, got {given!r:.80}")
+        factors = list(factors)
         return money.response_table(self._each(level, money.money, factors, nodes=nodes), factors, interval)
 
 # %% ../nbs/24_answers.ipynb #b2345384

@@ -71,8 +71,8 @@ def _memory(r, p, ar1) -> Finding:
         return Finding("memory", verdict, p, DOUBTFUL, f"lag {lag}", f"Residuals do not remember (Ljung-Box p = {p:.2g})")
     return Finding("memory", verdict, p, DOUBTFUL, f"lag {lag}",
                    f"Residuals remember those of {lag} period{'s' * (lag > 1)} before: correlation {said}, p = {p:.1g}",
-                   "add what moves slowly as controls (trend, season, holidays)" + (
-                       "" if ar1 else '; if they still remember, residual="ar1"'))
+                   "the baseline follows the noise: give it fewer or smaller steps" if lag == 1 and r[0] < 0 else
+                   "add what moves slowly as controls (trend, season, holidays)" + ("" if ar1 else '; if they still remember, residual="ar1"'))
 
 
 def _spread(ratio, p) -> Finding:
@@ -121,7 +121,10 @@ def lag_test(
     "Probability that residuals which know nothing of exposure follow it so well, now and in earlier periods."
     if np.ptp(x) == 0 or np.ptp(z[lags - 1:]) == 0:
         return 1.0, np.zeros(lags)
-    past = np.lib.stride_tricks.sliding_window_view((x - x.mean()) / x.std(), lags)[:, ::-1]
+    x, z = stats.zscore(x), special.ndtri((stats.rankdata(z) - 0.5) / len(z))
+    memory = z[1:] @ z[:-1] / (z @ z)
+    x, z = (series[1:] - memory * series[:-1] for series in (x, z))
+    past = np.lib.stride_tricks.sliding_window_view(x, lags)[:, ::-1]
     past, z = past - past.mean(axis=0), z[lags - 1:] - z[lags - 1:].mean()
     slopes, _, rank, _ = np.linalg.lstsq(past, z, rcond=None)
     explained, left = ((past @ slopes) ** 2).sum() / rank, ((z - past @ slopes) ** 2).sum() / (len(z) - 1 - rank)
@@ -144,10 +147,10 @@ def delay_finding(
     if p > DOUBTFUL:
         return Finding("delay", "good", p, DOUBTFUL, node, f"Effects come when the model expects them (smallest p = {p:.2g})")
     late, more = int(np.argmax(np.abs(slopes))), "more" if slopes[np.abs(slopes).argmax()] > 0 else "less"
-    when = f"{late} period{'s' * (late != 1)} after" if late else "in the period of"
+    when, what = f"about {late} period{'s' * (late != 1)} after" if late else "in the period of", "every exposure" if node == ALL else "its exposure"
     return Finding("delay", "bad" if p <= CERTAIN else "look", p, DOUBTFUL, node,
                    f"There is {more} outcome {when} the exposure of {node} than the model expects, p = {p:.1g}",
-                   "try that exposure a period or two later (shift its column), and let compare() choose")
+                   f"shift {what} in time, a period or two {'later' if late and more == 'more' else 'earlier'} at first, and let compare() choose")
 
 
 ALL = "all media"
@@ -329,15 +332,19 @@ def in_step(
     Z,           # controls [T, J]
     sds=np.inf,  # [J] prior sd of what a unit of a control does, in standard deviations of what it acts on
     shifts=200,  # ways of shifting the exposures against each other
-) -> tuple:      # share of the movement that is common, in (0, 1); the shares where exposures are shifted [shifts]
+) -> tuple:      # share of the movement that is common, in (0, 1); the shares where exposures are shifted [shifts]; NaN: nothing to see
     "How much of the movement of all exposures is one movement."
     x, rng = stats.zscore(np.sqrt(U)), np.random.default_rng(0)
     known = Z - Z.mean(axis=0)
     held = np.diag(1 / np.maximum(np.broadcast_to(sds, known.shape[1]), 1e-9))  # a control does to media what its prior lets it do to the outcome
     x = x - known @ np.linalg.lstsq(np.vstack([known, held]), np.vstack([x, np.zeros((len(held), x.shape[1]))]), rcond=None)[0]
-    x = x / np.sqrt((x ** 2).mean(axis=0))
+    free = (x ** 2).mean(axis=0) > 1e-8  # what the controls explain whole has no course of its own
+    if free.sum() < 2:
+        return np.nan, np.full(shifts, np.nan)
+    x = x[:, free] / np.sqrt((x[:, free] ** 2).mean(axis=0))
     share = lambda x: float(np.linalg.eigvalsh(x.T @ x / len(x))[-1] / x.shape[1])
-    moved = lambda: np.stack([np.roll(series, rng.integers(len(x))) for series in x.T], axis=1)
+    apart = lambda: rng.choice(len(x), x.shape[1], replace=x.shape[1] > len(x))  # no two shifted alike, where there are weeks enough
+    moved = lambda: np.stack([np.roll(series, by) for series, by in zip(x.T, apart())], axis=1)
     return share(x), np.array([share(moved()) for _ in range(shifts)])
 
 # %% ../nbs/25_checks.ipynb #b8655a34
@@ -347,10 +354,11 @@ def step_finding(
     sds=np.inf,        # [J] their prior sds, where they bring some
 ) -> Finding:
     "Do exposures move together more than chance and the controls would have it?"
-    U = U.loc[:, ((U > 0).mean() > 0.1) & (U.std() > 0)]
-    if U.shape[1] < 2 or len(U) < ENOUGH + 2 * np.isinf(np.broadcast_to(sds, Z.shape[1])).sum():
-        return Finding("in step", "good", np.nan, MOST_COMMON[0], "", "There are too few exposures to see whether they move in step")
-    common, chance = in_step(U.to_numpy(), Z, sds)
+    U = U.loc[:, ((U > 0).mean() > 0.1) & (U.max() - U.min() > 1e-9 * U.max())]
+    enough = U.shape[1] > 1 and len(U) >= ENOUGH + 2 * np.isinf(np.broadcast_to(sds, Z.shape[1])).sum()
+    common, chance = in_step(U.to_numpy(), Z, sds) if enough else (np.nan, np.nan)
+    if np.isnan(common):
+        return Finding("in step", "good", np.nan, MOST_COMMON[0], "", "There are too few exposures or periods to see whether media move in step")
     beyond, expected = (common - chance.mean()) / (1 - chance.mean()), f"{chance.mean():.0%} by chance"
     verdict = grade(beyond, *MOST_COMMON) if common > chance.max() else "good"
     if verdict == "good":

@@ -84,8 +84,15 @@ class Checkup:
             lines += ["", textwrap.fill(told, 110, subsequent_indent="      ")]
             if finding.remedy:
                 lines.append(textwrap.fill(f"Do: {finding.remedy}.", 110, initial_indent="      ", subsequent_indent="      "))
-        fine = ", ".join(finding.check for finding in self.of("good"))
-        return "\n".join([*lines, *(["", textwrap.fill(f"good  {fine}.", 110, subsequent_indent="      ")] if fine else [])])
+        for said, unasked in (("good ", False), ("not asked, for want of data:", True)):
+            checks = ", ".join(finding.check for finding in self.of("good") if _unasked(finding) == unasked)
+            lines += ["", textwrap.fill(f"{said} {checks}.", 110, subsequent_indent="      ")] if checks else []
+        return "\n".join(lines)
+
+
+def _unasked(finding) -> bool:
+    "A check that had nothing to look at finds nothing bad, and has no number."
+    return finding.verdict == "good" and np.isnan(finding.value)
 
 # %% ../nbs/26_checkup.ipynb #1c1e2483
 DRAWS, PRIOR_DRAWS = 500, 1000  # that suffice: of the posterior for means and correlations, of the prior for its quantiles
@@ -216,7 +223,7 @@ def _verdicts(ax, c):
     ax.set(title=f"May I believe this? {SAID[c.worst]}", xlim=(0, 1), ylim=(len(c.findings) - 0.4, -0.6))
     ax.axis("off")
     for row, finding in enumerate(c.findings):
-        ax.plot(0.015, row, "o", ms=9, color=COLOURS[finding.verdict], clip_on=False)
+        ax.plot(0.015, row, "o", ms=9, color="0.8" if _unasked(finding) else COLOURS[finding.verdict], clip_on=False)
         ax.text(0.04, row, finding.check, va="center", fontsize=9, weight="bold" if finding.verdict != "good" else "normal")
         ax.text(0.19, row, textwrap.shorten(finding.evidence, 100, placeholder=" …"), va="center", fontsize=8,
                 color="0.45" if finding.verdict == "good" else "k")

@@ -236,7 +236,7 @@ def holidays(
     window, place, calendar = _window(window), (country, subdivision, language), Calendar.of(dates)
     first, last = _spans(dates, calendar, label)
     known = list(_days_by_name(first[0], last[-1], *place))
-    wanted = known if names is None else [names] if isinstance(names, str) else names
+    wanted = known if names is None else [names] if isinstance(names, str) else list(names) if np.iterable(names) else names
     check_names(wanted, known, f"holidays of {country}", complete=False)
     make = partial(_holiday_columns, calendar=calendar, place=place, window=window, label=label)
     kept, notes = _learnable(make(dates, columns={name: (name,) for name in wanted}), country, names is not None, together)

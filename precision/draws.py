@@ -303,7 +303,9 @@ def with_exact(
     result = deepcopy(result)
     result.pareto_k = result.pareto_k.fillna(np.inf)  # so high that it has no estimate
     options = {"k_thresh": limit, "verbose": False} if OLD_ARVIZ else {"k_threshold": limit, "pointwise": True}
-    return az.reloo(_Refits(idata, refit), loo_orig=result, **options)
+    exact = az.reloo(_Refits(idata, refit), loo_orig=result, **options)
+    exact.warning = bool((exact.pareto_k > MAX_PARETO_K).any())  # ArviZ keeps that of before
+    return exact
 
 # %% ../nbs/19_draws.ipynb #ba2e23f0
 def loo_predictive_means(

@@ -45,8 +45,8 @@ def check_names(
     complete: bool = True,  # must every known name be there?
 ) -> None:                  # nothing; raises `PrecisionError`
     "Raise one `PrecisionError` that lists all duplicated, unknown and missing names among `given`."
-    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
-        raise PrecisionError(f"The {what} must be a list of names, got {given!r}. Expected: {_listing(known)}.")
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        raise PrecisionError(f"The {what} must be a list of names, got {given!r:.80}. Expected: {_listing(known)}.")
     given, known = [name if _is_hashable(name) else repr(name) for name in given], list(known)
     twice = [n for n, times in Counter(given).items() if times > 1]
     unknown = [n for n in dict.fromkeys(given) if n not in set(known)]
@@ -80,7 +80,7 @@ def choose(
 ):                # what stands under the word; raises `PrecisionError`
     "What stands under one of a few words."
     if not isinstance(value, str) or value not in known:
-        raise PrecisionError(f"{option}={value!r} is not known.{nearest(value, known)} Choose from {', '.join(map(repr, known))}")
+        raise PrecisionError(f"{option}={value!r:.80} is not known.{nearest(value, known)} Choose from {', '.join(map(repr, known))}")
     return known[value]
 
 

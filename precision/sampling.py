@@ -149,10 +149,10 @@ class Chain:
             self.windows = []
 
 # %% ../nbs/17_sampling.ipynb #91a6942d
-def place_of(path) -> Path:
+def place_of(path, name="path") -> Path:
     "The path of a file or folder, if it is one."
-    if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise PrecisionError(f"path is {path!r:.80}; the name of a file or folder was expected")
+    if not isinstance(path, (str, os.PathLike)) or not str(path) or "\0" in str(path):
+        raise PrecisionError(f"{name} is {path!r:.80}; the name of a file or folder was expected")
     return Path(path)
 
 
@@ -202,7 +202,7 @@ class Checkpoint:
         folder,       # made if missing
         run: dict,    # what makes the run what it is; must be the same when it continues
     ):
-        self.folder, self.writable, self.lock = place_of(folder), True, Lock()
+        self.folder, self.writable, self.lock = place_of(folder, "checkpoint"), True, Lock()
         card = self.folder / "run.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

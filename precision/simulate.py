@@ -216,7 +216,7 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
 # %% ../nbs/05_simulate.ipynb #f86b8951
 def _first_day(start):
     try:
-        first = pd.Timestamp(start)
+        first = pd.NaT if is_number(start) else pd.Timestamp(start)
     except (TypeError, ValueError):
         first = pd.NaT
     if first is pd.NaT:
@@ -241,6 +241,7 @@ def simulate(
     "A world with known truth, in exactly the form of the model."
     if hierarchy is None:
         hierarchy, offline = build_hierarchy(DEFAULT_TREE), ("tv",) if offline is None else offline
+    controls = list(controls) if np.iterable(controls) and not isinstance(controls, str) else controls
     _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi)
     media, plan, funnel, other, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
     dates = pd.date_range(_first_day(start), periods=periods, freq="7D", name="date")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision import MMM, Fit, PrecisionError, Priors, controls
+from precision import MMM, Fit, LiftTest, PrecisionError, Priors, controls
 from precision.hierarchy import build_hierarchy
 from precision.simulate import simulate
 
@@ -26,6 +26,7 @@ WEEKS = SIM.y.index
 
 def swept(call, skip=(), **given):
     "Call with each odd value for each argument; what was raised that is none of ours."
+    call(**given)  # as it is meant, it works
     raised = []
     for name, parameter in inspect.signature(call).parameters.items():
         if name in SWITCHES | set(skip) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -59,7 +60,8 @@ def test_before_a_fit(call, given):
 
 @pytest.fixture(scope="module")
 def fit():
-    return MMM(TREE).fit(SIM.y, SIM.U, SIM.Z, SIM.spend, chains=2, warmup=100, draws=50, seed=1, progress=False)
+    tested = LiftTest("tv", WEEKS[20], WEEKS[23], lift=1e5, se=1e5, change=-0.5)
+    return MMM(TREE).fit(SIM.y, SIM.U, SIM.Z, SIM.spend, chains=2, warmup=100, draws=50, seed=1, progress=False, experiments=[tested])
 
 
 def test_options_of_a_fit(tmp_path, monkeypatch):
@@ -76,6 +78,7 @@ QUESTIONS = [name for name, member in inspect.getmembers(Fit, callable) if not n
 def test_questions_to_a_fit(fit, question, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     call = getattr(fit, question)
+    fit.save(tmp_path / "fit.nc")
     expected = inspect.signature(call).parameters
     later = pd.date_range(WEEKS[-1], periods=5, freq="7D")[1:]
     data = {"U_new": SIM.U[-4:].set_axis(later), "Z_new": SIM.Z[-4:].set_axis(later), "path": tmp_path / "fit.nc"}

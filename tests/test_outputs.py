@@ -62,6 +62,7 @@ def test_what_may_differ(saved, fresh):
         (displayed(text_plain="x"), printed("x")),
         (picture([1, 2, 3]), picture([3, 2, 1])),
         (picture([1, 2, 3]), picture([1, 2, 3], size=(6, 4))),
+        (picture([0.1, 0.2]), picture([0, 0])),  # a thin picture whose bars are gone
         (printed("fine"), [new_output("error", ename="ValueError", evalue="no", traceback=[])]),
     ],
 )
@@ -89,7 +90,7 @@ def check(*paths):
 
 def test_check_runs_the_notebooks_and_finds_the_stale_cell(tmp_path):
     kept = new_code_cell("#| slow\nprint('never run')", outputs=printed("kept\n"))
-    good = new_code_cell("print(1 + 1)", outputs=printed("2\n"))
+    good = new_code_cell("show_doc = id\nprint(1 + 1)", outputs=printed("2\n"))
     shell = new_code_cell("!echo out of the shell", outputs=printed("out of the shell\n"))
     path = write(tmp_path / "a.ipynb", new_markdown_cell("# A"), good, kept, shell)
     code, said = check(path)
@@ -97,10 +98,11 @@ def test_check_runs_the_notebooks_and_finds_the_stale_cell(tmp_path):
 
     stale = new_code_cell("print(1 + 1)", outputs=printed("3\n"))
     silent = new_code_cell("1 + 1")
+    reference = new_code_cell("show_doc(print)", outputs=printed("of yesterday"))
     broken = write(tmp_path / "c.ipynb", new_code_cell("raise ValueError('broken')"))
-    code, said = check(write(tmp_path / "b.ipynb", good, stale, silent, kept), broken)
-    assert code == 1 and "2 notebooks run, 3 problems" in said, said
-    assert stale.id in said and "3 is now 2" in said and silent.id in said and kept.id not in said
+    code, said = check(write(tmp_path / "b.ipynb", good, stale, silent, reference, kept), broken)
+    assert code == 1 and "2 notebooks run, 4 problems" in said, said
+    assert stale.id in said and "3 is now 2" in said and silent.id in said and reference.id in said and kept.id not in said
     assert f"{broken} does not run" in said and "ValueError: broken" in said
 
 
