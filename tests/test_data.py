@@ -121,3 +121,14 @@ def test_any_column_is_taken_or_refused_by_name(cells):
         assert "'a'" in str(error) or "y has" in str(error)
     else:
         assert np.isfinite(data.x).all() and (data.U[:, 0] == [float(c) for c in cells]).all()
+
+
+def test_exposures_of_unlike_units_in_a_channel_without_spend_get_a_note():
+    h = build_hierarchy({"web": ["seen", "clicked"], "tv": ["spots"]}, ["tactical", "channel"])
+    rng = np.random.default_rng(0)
+    U = pd.DataFrame(rng.gamma(4, size=(30, 3)) * [1e6, 1e2, 1], columns=["seen", "clicked", "spots"])
+    y = pd.Series(rng.normal(100, 10, 30))
+    (note,) = prepare(h, y, U).notes
+    assert "in web, seen has" in note and "clicked" in note and "spend" in note
+    assert not prepare(h, y, U, spend=U / U.mean() * 10).notes
+    assert not prepare(h, y, U.assign(clicked=U.clicked * 100)).notes
