@@ -248,7 +248,7 @@ def judged(path, fine, kept):
     if is_never_run(fresh):
         return []
     if not kept.exists():
-        return [f"{path} was run, and what its cells show was not kept: {Recorder.__doc__}"]
+        return [f"{path} was run, but what its cells show was not kept: its process must be forked from this one"]
     shown = json.loads(kept.read_text())
     for cell in fresh.cells:
         if cell.cell_type == "code" and is_reference(cell):

@@ -139,11 +139,10 @@ def delay_finding(
     "Do residuals follow the exposure of this period or earlier ones?"
     if len(z) < ENOUGH + LAGS:
         return Finding("delay", "good", np.nan, DOUBTFUL, "", "There are too few periods to see whether effects come late")
-    series = _with_all_media(U, names)
-    tries = {node: 1 if len(series) == 1 else 2 if node == ALL else 2 * len(names) for node in series}
-    tested = {node: lag_test(x, z) for node, x in series.items()}
-    node = min(tested, key=lambda node: tested[node][0] * tries[node])
-    p, slopes = min(1.0, tested[node][0] * tries[node]), tested[node][1]
+    tested = {node: (lag_test(x, z), tries) for node, x, tries in _with_all_media(U, names)}
+    node = min(tested, key=lambda node: tested[node][0][0] * tested[node][1])
+    (p, slopes), tries = tested[node]
+    p = min(1.0, p * tries)
     if p > DOUBTFUL:
         return Finding("delay", "good", p, DOUBTFUL, node, f"Effects come when the model expects them (smallest p = {p:.2g})")
     late, more = int(np.argmax(np.abs(slopes))), "more" if slopes[np.abs(slopes).argmax()] > 0 else "less"
@@ -156,10 +155,11 @@ def delay_finding(
 ALL = "all media"
 
 
-def _with_all_media(U, names) -> dict:
-    "{node: exposure [T]}, and where there are several the sum of them, each over its mean."
-    series = dict(zip(names, U.T))
-    return series | {ALL: (U / U.mean(axis=0)).sum(axis=1)} if len(names) > 1 else series
+def _with_all_media(U, names) -> list:
+    "(node, exposure [T], tries): where there are several, half the chance of a false alarm is for their sum, half is shared by them."
+    if len(names) == 1:
+        return [(names[0], U[:, 0], 1)]
+    return [(name, x, 2 * len(names)) for name, x in zip(names, U.T)] + [(ALL, (U / U.mean(axis=0)).sum(axis=1), 2)]
 
 # %% ../nbs/25_checks.ipynb #8d7f22e0
 RECENT = 4   # periods back
@@ -195,13 +195,12 @@ def feedback_finding(
     limit, n = 0.05, len(z) - RECENT
     if n < ENOUGH:
         return Finding("feedback", "good", np.nan, limit, "", "There are too few periods to see whether exposure follows the outcome")
-    series, seen = _with_all_media(U, names), []
+    seen = []
     for before, what in ((z, "what the model could not explain"), (y, "the outcome")):
         past = np.column_stack([before[RECENT - k:len(z) - k] for k in range(1, RECENT + 1)])
-        for node, x in series.items():
+        for node, x, tries in _with_all_media(U, names):
             p, r, _ = past_test(x[RECENT:], before[RECENT:], past)
-            tries = 2 * RECENT * (1 if len(names) == 1 else 2 if node == ALL else 2 * len(names))
-            seen.append((min(1.0, float(p.min()) * tries), node, what, int(p.argmin()) + 1, r[p.argmin()]))
+            seen.append((min(1.0, float(p.min()) * 2 * RECENT * tries), node, what, int(p.argmin()) + 1, r[p.argmin()]))
     p, node, what, k, r = min(seen)
     if p > limit:
         return Finding("feedback", "good", p, limit, node, f"Exposure does not follow what happened before (smallest p = {p:.2g})")

@@ -381,12 +381,14 @@ class Dataset:
     def _mixed_units(self) -> list[str]:
         "Notes on channels without spend whose exposures cannot be of one unit."
         bottom, top = self.hierarchy.levels[0], self.hierarchy.levels[-1]
-        mean, found = dict(zip(self.hierarchy.names[bottom], np.where(self.currency == 1, self.exposure_mean, 0))), []
+        paid = np.zeros(self.U.shape[1]) if self.spend is None else self.spend.sum(axis=0)
+        mean, found = dict(zip(self.hierarchy.names[bottom], np.where(paid > 0, 0, self.exposure_mean))), []
         for channel in self.hierarchy.names[top]:
             shown = sorted((leaf for leaf in self.hierarchy.descendants(channel, top) if mean[leaf] > 0), key=mean.get)
             if shown and mean[shown[-1]] > MIXED * mean[shown[0]]:
-                found.append(f"in {channel}, {shown[-1]} has {mean[shown[-1]] / mean[shown[0]]:,.0f} times the exposure of {shown[0]}, and without "
-                             "spend it is believed to do as much more: are they of one unit? Give spend=, or MMM(weights='equal')")
+                found.append(f"in {channel}, {shown[-1]} has {mean[shown[-1]] / mean[shown[0]]:,.0f} times the exposure of {shown[0]}, and "
+                             "weights='exposure' without spend believes that it does as much more: are they of one unit? "
+                             "Give spend=, or choose MMM(weights='equal')")
         return found
 
 # %% ../nbs/03_data.ipynb #0d52b5ea

@@ -131,4 +131,5 @@ def test_exposures_of_unlike_units_in_a_channel_without_spend_get_a_note():
     (note,) = prepare(h, y, U).notes
     assert "in web, seen has" in note and "clicked" in note and "spend" in note
     assert not prepare(h, y, U, spend=U / U.mean() * 10).notes
+    assert not prepare(h, y, U, spend=U).notes  # exposure that is spend
     assert not prepare(h, y, U.assign(clicked=U.clicked * 100)).notes
