@@ -29,12 +29,13 @@ def adstock_geometric_np(
     x,               # exposure, [T] or [T, ...]; the first axis is time
     decay,           # share of the effect left after one period, in [0, 1); broadcast against x[0]
     normalize=True,  # True: weights sum to one; False: the first weight is one
+    before=0.0,      # exposure of every period before the first, broadcast against x[0]; 0: there was none
 ) -> np.ndarray:     # adstocked exposure, [T, ...], in the unit of x
     "Geometric adstock by its exact recursion, the reference for all others."
     x, decay = np.asarray(x, dtype=float), _check_decay(decay)
-    carried = np.zeros(np.broadcast_shapes(x.shape[1:], decay.shape))
-    out = np.empty((len(x), *carried.shape))
     gain = 1 - decay if normalize else 1.0
+    carried = np.zeros(np.broadcast_shapes(x.shape[1:], decay.shape)) + before * gain / (1 - decay)
+    out = np.empty((len(x), *carried.shape))
     for t, exposure in enumerate(x):
         carried = gain * exposure + decay * carried
         out[t] = carried
@@ -158,9 +159,10 @@ def adstock_coefficients(
     x,                    # exposure, [T, N]
     count=16,             # number of nodes
     max_decay=MAX_DECAY,  # upper end of the interpolated range
+    before=0.0,           # [N] exposure of every period before the first
 ) -> np.ndarray:          # [N, count, T]
     "The fixed matrix K of interpolated, normalised adstock: a[t, i] = sum_r K[i, r, t] T_r(u_i)."
-    at_nodes = lambda decays: adstock_geometric_np(np.asarray(x, float)[..., None], decays)
+    at_nodes = lambda decays: adstock_geometric_np(np.asarray(x, float)[..., None], decays, before=np.asarray(before, float)[..., None])
     return np.moveaxis(interpolate_in_decay(at_nodes, count, max_decay), 0, -1)
 
 # %% ../nbs/01_adstock.ipynb #d74e3aea

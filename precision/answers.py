@@ -41,6 +41,8 @@ class Terms:
     def _baseline(self):
         "(name, draws [S, T]) of intercept and controls."
         yield "intercept", self._ask(Accounts.intercept)
+        for name, _ in self.data.moving:
+            yield name, self._ask(Accounts.part, name)
         for j, name in enumerate(self.data.controls):
             yield name, self._ask(Accounts.control, j)
 

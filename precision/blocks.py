@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from .data import Dataset
 from .hierarchy import Hierarchy, PrecisionError, nearest
-from .pooling import Pooled, Steps, Tree, draw_parents, pool, standard_normal
+from .pooling import Pooled, Steps, Tree, draw_parents, of_parent, pool, standard_normal
 from .priors import Priors
 
 # %% ../nbs/09_blocks.ipynb #6694b35d
@@ -85,14 +85,19 @@ class PooledPart:
         "Means and spreads of the steps of each level."
         means, widths = (tf.split(row, list(self.tree.sizes)) for row in tf.unstack(inputs[f"{self.name}_prior"]))
         folded = free.get(f"{self.name}_spread")
-        learnt = [width * tf.abs(folded[..., k, None]) for k, width in enumerate(widths[:-1])]
+        learnt = [width * self.kin(k, tf.abs(folded[..., k, None]), 1.0) for k, width in enumerate(widths[:-1])]
         return Steps(tuple(means), (*learnt, widths[-1]))
+
+    def kin(self, k, of_kin, alone):
+        "One value for the nodes of level k that have a parent, another for those that stand alone."
+        has = np.array(self.tree.parents[k]) >= 0
+        return of_kin if has.all() else tf.where(has, of_kin, tf.cast(alone, of_kin.dtype))
 
     def prior_variance(self, inputs):
         "Of the bottom level's values, roughly: every step with the width that its spread has on average, [size]."
         *below, top = tf.split(tf.square(inputs[f"{self.name}_prior"][1]), list(self.tree.sizes))
-        for width, parents in zip(reversed(below), reversed(self.tree.parents)):
-            top = tf.gather(top, parents) + width
+        for k in reversed(range(len(below))):
+            top = of_parent(self.tree, k, top) + below[k]
         return top
 
     def hyperprior(self, free):
@@ -138,8 +143,10 @@ def baseline_design(
     priors: Priors,
     seen=None,      # [T] 0 for periods that are to be left out
 ) -> tuple:
-    "Thin SVD (Q [T, k], d [k], V [J + 1, k]) of the design [1, Z*] scaled by prior sds, and those sds [J + 1]."
-    sds = np.append(priors.intercept_sd, control_sds(data, priors))
+    "Thin SVD (Q [T, k], d [k], V [J + K + 1, k]) of the design [1, Z*, moving parts] scaled by prior sds, and those sds [J + K + 1]."
+    moving = [(made.frame - made.frame.mean()).to_numpy() for _, made in data.moving]
+    own = [list(made.unit_sd.values()) for _, made in data.moving]
+    sds = np.concatenate([[priors.intercept_sd], control_sds(data, priors), *own])
     rows = np.ones(len(data.y)) if seen is None else seen
-    Q, d, Vt = np.linalg.svd(np.column_stack([np.ones(len(data.y)), data.Z_scaled]) * sds * rows[:, None], full_matrices=False)
+    Q, d, Vt = np.linalg.svd(np.column_stack([np.ones(len(data.y)), data.Z_scaled, *moving]) * sds * rows[:, None], full_matrices=False)
     return Q, d, Vt.T, sds

@@ -128,7 +128,7 @@ def check_up(
     pareto_k, whole = elpd_of(loo(idata))["pareto_k"], data.y.sum()
     U, decay = pd.DataFrame(data.U[:, on], columns=active), accounts.values["decay"][:, on].mean(axis=0)
     sds = [np.inf if data.control_unit_sd is None else data.control_unit_sd[name] for name in data.controls]
-    adstocked = pd.DataFrame(adstock_geometric_np(data.x[:, on], decay)[-len(data.y):], columns=active)
+    adstocked = pd.DataFrame(adstock_geometric_np(data.x[:, on], decay, before=data.before[on])[-len(data.y):], columns=active)
     correlation = pd.DataFrame(totals[:, on], columns=active).corr()
     table = news(prior, accounts, totals)
     findings = (

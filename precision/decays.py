@@ -19,14 +19,20 @@ from .data import Dataset
 from .priors import Belief, Priors, belief, beliefs, decay_centre, inherited, step_priors
 
 # %% ../nbs/10_decays.ipynb #a7bc00af
-def log_movement(data: Dataset, priors: Priors, nodes: int) -> np.ndarray:
+def log_movement(
+    data: Dataset,
+    priors: Priors,
+    nodes: int,
+    relative=False,   # to the mean of the series
+) -> np.ndarray:
     "Chebyshev coefficients in decay [N, nodes] of the log sd of each adstocked series, baseline projected out."
     (Q, d, _, _), periods = baseline_design(data, priors), len(data.y)
     explained = d ** 2 / (d ** 2 + 0.25)  # of each direction, under noise of half of the outcome's sd
 
     def log_sd(decays):
-        series = adstock_geometric_np(data.x[..., None], decays)[-periods:].reshape(periods, -1)
-        sd = (series - Q @ (explained[:, None] * (Q.T @ series))).std(axis=0).reshape(-1, len(decays))
+        series = adstock_geometric_np(data.x[..., None], decays, before=data.before[:, None])[-periods:].reshape(periods, -1)
+        sd = (series - Q @ (explained[:, None] * (Q.T @ series))).std(axis=0)
+        sd = (sd / np.maximum(series.mean(axis=0), 1e-9) if relative else sd).reshape(-1, len(decays))
         return np.log(np.where(data.active[:, None], np.maximum(sd, 1e-3), 1.0))
 
     return interpolate_in_decay(log_sd, nodes)
@@ -35,10 +41,11 @@ def log_movement(data: Dataset, priors: Priors, nodes: int) -> np.ndarray:
 @dataclass(frozen=True)
 class Decay(TreeBlock):
     "What decays of every prior have in common."
-    nodes: int           # of the interpolation in decay
+    nodes: int              # of the interpolation in decay
+    relative: bool = False  # is the movement that of a series with mean one?
 
     def inputs(self, data, priors):
-        return {"movement": log_movement(data, priors, self.nodes)}
+        return {"movement": log_movement(data, priors, self.nodes, self.relative)}
 
     def hand_on(self, rate, inputs, state):
         "Adds rate, basis and log movement to the state."

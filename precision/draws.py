@@ -52,7 +52,8 @@ def named(
     "Reported values with names of their axes."
     def dims(name):
         level = level_of(name, hierarchy)
-        return ["control"] if name == "control_effect" else [level] if level else []
+        own = {"control_effect": "control", "baseline_effect": "baseline_column"}
+        return [own[name]] if name in own else [level] if level else []
 
     return xr.Dataset({name: (("chain", "draw", *dims(name)), value) for name, value in reported.items()})
 
@@ -62,7 +63,8 @@ def labelled(
     data: Dataset,   # whose nodes, periods and controls the axes run over
 ):                   # ArviZ's container
     "Groups with the analyst's names along every axis."
-    coords = data.hierarchy.names | {"time": data.time, "control": list(data.controls)}
+    moving = [name for _, made in data.moving for name in made.unit_sd]
+    coords = data.hierarchy.names | {"time": data.time, "control": list(data.controls), "baseline_column": moving}
     coords |= {axis: range(n) for group in groups.values() for axis, n in group.sizes.items() if axis in ("chain", "draw")}
     return to_idata({name: group.assign_coords({d: coords[d] for d in group.dims if d in coords}) for name, group in groups.items()},
                     {"inference_library": "precision"})

@@ -15,7 +15,7 @@ import tensorflow as tf
 from .blocks import PooledPart, TreeBlock
 from .hierarchy import PrecisionError
 from .pooling import Tree
-from .priors import Belief, belief, beliefs, roi_to_effect, share_to_effect, step_priors
+from .priors import Belief, beliefs, step_priors
 
 # %% ../nbs/11_effects.ipynb #7cbfdd2f
 class SparsePart(PooledPart):
@@ -27,7 +27,7 @@ class SparsePart(PooledPart):
     def steps(self, free, inputs):
         steps = super().steps(free, inputs)
         t = inputs["sparsity"] * tf.exp(free[f"{self.name}_global"] + free[f"{self.name}_local"])
-        return steps._replace(spreads=(steps.spreads[0] * t / tf.sqrt(1 + tf.square(t)), *steps.spreads[1:]))
+        return steps._replace(spreads=(steps.spreads[0] * self.kin(0, t / tf.sqrt(1 + tf.square(t)), 1.0), *steps.spreads[1:]))
 
     def hyperprior(self, free):
         return super().hyperprior(free) + log_half_cauchy(free[f"{self.name}_local"]) + log_half_cauchy(free[f"{self.name}_global"])
@@ -118,12 +118,7 @@ class PositiveEffect(TreeBlock):
     @property
     def listens_to(self):
         sparse = ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
-        return ("roi", "share", "effect_centre", "effect_sd", "effect_spread", *sparse)
-
-    def unlink(self, efficiency, what):
-        if not efficiency > 0:
-            raise PrecisionError(f"Priors({what}) is {efficiency:g}; effect='positive' needs a positive one; effect='real' takes any")
-        return np.log(efficiency)
+        return ("effect_centre", "effect_sd", "effect_spread", *sparse)
 
     def sizes(self):
         return self.part.sizes() | self.weights.sizes()
@@ -135,13 +130,8 @@ class PositiveEffect(TreeBlock):
 
     def inputs(self, data, priors):
         h, p = self.hierarchy, priors.expected_share_of_outliers
-        believed = beliefs({
-            "roi": (priors.roi, lambda value, node, level: belief(
-                value, lambda roi: self.unlink(roi_to_effect(roi, self.channel_of(node, level), data), "roi"))),
-            "share": (priors.share, lambda value, node, level: belief(
-                value, lambda share: self.unlink(share_to_effect(share, self.channel_of(node, level) and node, level, data), "share"))),
-            "effect_centre": (priors.effect_centre, lambda value, node, level: self.channel_of(node, level) and Belief(value)),
-        }, h, Belief(self.centre))
+        believed = beliefs({"effect_centre": (
+            priors.effect_centre, lambda value, node, level: self.channel_of(node, level) and Belief(value))}, h, Belief(self.centre))
         steps = step_priors(self.part.tree.levels, h, believed, priors.effect_sd, priors.effect_spread, self.spread)
         sparsity = {"sparsity": np.array(np.tan(np.pi * p / 2) / np.sqrt(3))} if isinstance(self.part, SparsePart) else {}
         informed = data.share @ h.matrix(h.levels[0], self.part.tree.levels[0]) > 0
@@ -183,6 +173,14 @@ class PositiveEffect(TreeBlock):
         state["size"] = state["efficiency"] * inputs["share"]
         return log_prior
 
+    def complete(self, state, rng):
+        "The state with what the sampler left out: values of the levels above the bottom, from their exact conditional."
+        return self.part.draw_parents(state, rng)
+
+    def efficiencies(self, values, accounts):
+        "The reported values with the efficiencies that `Accounts` reads; here they are among them."
+        return values
+
     def report(self, state):
         pooled = {f"effect_{level}": self.link(v) for level, v in zip(self.part.tree.levels, state["effect"].pooled.values)}
         each = f"effect_{self.hierarchy.levels[0]}"
@@ -194,9 +192,6 @@ class PositiveEffect(TreeBlock):
 class RealEffect(PositiveEffect):
     "Efficiencies of either sign are normal."
     centre, spread, link = 0.0, 0.5, staticmethod(tf.identity)
-
-    def unlink(self, efficiency, what):
-        return efficiency
 
     def ruler(self, log_movement):
         return 0.0, tf.exp(log_movement)

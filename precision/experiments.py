@@ -85,8 +85,7 @@ def _check_lift(test, data):
     if not data.active[tacticals].any():
         raise PrecisionError(f"{_label(test)}: the data have no exposure of it in any period")
     own = tacticals[data.active[tacticals]]
-    means = data.U[:, own].mean(axis=0)
-    if test.added is not None and (data.U[first:last + 1, own] / means + test.added / means.sum() < 0).any():
+    if test.added is not None and (data.U[first:last + 1, own] + _added(test, own, data) < 0).any():
         raise PrecisionError(f"{_label(test)}: added is {test.added:g}, which takes away more than some period has; change=-1 switches all off")
 
 
@@ -158,6 +157,12 @@ def _overlaps(experiments, data) -> list:
             for one, other in combinations(experiments, 2) if meet(one, other)]
 
 # %% ../nbs/15_experiments.ipynb #a9472523
+def _added(test, own, data) -> np.ndarray:
+    "Exposure that a test adds to each of some tacticals per period, split like their averages."
+    means = data.U[:, own].mean(axis=0)
+    return test.added * means / means.sum()
+
+
 def changed(
     test: LiftTest,
     data: Dataset,
@@ -170,7 +175,7 @@ def changed(
         x[rows, own] *= 1 + test.change
     else:
         own = own[data.active[own]]
-        x[rows, own] += test.added / data.U[:, own].mean(axis=0).sum()  # split like the averages: the same number of ordinary periods for each
+        x[rows, own] += _added(test, own, data) / data.unit[own]
     return x
 
 # %% ../nbs/15_experiments.ipynb #05712445
@@ -188,7 +193,7 @@ class LiftTests(TreeBlock):
         for p, (k, i) in enumerate(pairs):
             first, _, until = windows[k]
             for world, x in zip(worlds, (data.x, changed(self.tests[k], data))):
-                series = adstock_coefficients(x[:, [i]], self.media.nodes)[0, :, -len(data.y):]
+                series = adstock_coefficients(x[:, [i]], self.media.nodes, before=data.before[[i]])[0, :, -len(data.y):]
                 world[p, :, :until - first + 1] = series[:, first:until + 1]
         told = np.array([[test.lift, test.se] for test in self.tests]).T / data.y_sd
         return {"lift_worlds": worlds, "lift_told": told, "lift_tactical": np.eye(self.hierarchy.num_tacticals)[[i for _, i in pairs]],

@@ -117,8 +117,7 @@ def onward(
 ) -> Accounts:  # answers as the given one does, for the new periods
     "The accounts of the periods that follow."
     data = accounts.data
-    new = future.U / np.where(data.active, data.U.mean(axis=0), np.inf)
-    return replace(accounts, x=np.concatenate([data.x, new]), Z=future.Z)
+    return replace(accounts, x=np.concatenate([data.x, future.U / data.unit]), Z=future.Z)
 
 # %% ../nbs/25_forecast.ipynb #b532943e
 def crps(

@@ -25,10 +25,18 @@ class LinearMedia(TreeBlock):
     curve: Saturation
     normalize: bool      # do the weights of the carry-over sum to one?
     nodes: int           # of the interpolation in decay
+    by_total: bool = False  # does the effect say what a tactical brings in all, instead of in an ordinary period?
 
     def inputs(self, data, priors):
-        K = adstock_coefficients(data.x, self.nodes)[..., -len(data.y):]
-        return {"adstock": self._arranged(K)}
+        K = adstock_coefficients(data.x, self.nodes, before=data.before)[..., -len(data.y):]
+        if not self.by_total:
+            return {"adstock": self._arranged(K)}
+        return {"adstock": self._arranged(self._centred(K)), "adstock_mean": K.mean(axis=-1)}
+
+    @staticmethod
+    def _centred(K):
+        "What is left for the level of the outcome goes to the intercept."
+        return K - K.mean(axis=-1, keepdims=True)
 
     @staticmethod
     def _arranged(K):
@@ -40,15 +48,28 @@ class LinearMedia(TreeBlock):
         state["media"] = self.mean(inputs, state)
         return 0.0
 
+    def settle(self, state, average):
+        "What an ordinary period of every tactical brings [..., N], from its average response, where the effect says what it brings in all."
+        if self.by_total:
+            state["size"] = state["total"] / average
+
     def mean(self, inputs, state):
+        if self.by_total:
+            self.settle(state, tf.reduce_sum(state["basis"] * inputs["adstock_mean"], axis=-1) * self.gain(state) + state["idle"])
         weighted = (state["size"] * self.gain(state))[..., None] * state["basis"]
         flat = tf.reshape(weighted, [*weighted.shape[:-2], self.hierarchy.num_tacticals * self.nodes])
         return tf.einsum("...k,tk->...t", flat, inputs["adstock"])
 
     def totals(self, inputs, state):
         "Contribution of every tactical in all periods together, [..., N]."
+        if self.by_total:
+            return state["total"] * self.periods(inputs)
         summed = tf.reshape(tf.reduce_sum(inputs["adstock"], axis=0), [self.hierarchy.num_tacticals, self.nodes])
         return state["size"] * self.gain(state) * tf.reduce_sum(state["basis"] * summed, axis=-1)
+
+    def periods(self, inputs):
+        "How many periods the data have."
+        return inputs["adstock"].shape[0]
 
     def gain(self, state):
         "What the carry-over of a steady unit adds up to."
@@ -102,6 +123,13 @@ class SaturatedMedia(LinearMedia):
     def _arranged(K):
         return K
 
+    @staticmethod
+    def _centred(K):
+        return K
+
+    def periods(self, inputs):
+        return inputs["adstock"].shape[-1]
+
     def forward(self, free, inputs, state):
         "Adds the curve's parameters to the state; returns the log prior."
         log_prior = self.part.forward(free, inputs, state)
@@ -111,9 +139,13 @@ class SaturatedMedia(LinearMedia):
     def mean(self, inputs, state):
         a = tf.einsum("...nr,nrt->...nt", state["basis"], inputs["adstock"]) * self.gain(state)[..., None]
         state["response"] = self.bend(a, state)
-        return tf.einsum("...n,...nt->...t", state["size"], state["response"])
+        self.settle(state, tf.reduce_mean(state["response"], axis=-1) + state.get("idle", 0.0))
+        media = tf.einsum("...n,...nt->...t", state["size"], state["response"])
+        return media - tf.reduce_sum(state["total"], axis=-1)[..., None] if self.by_total else media
 
     def totals(self, inputs, state):
+        if self.by_total:
+            return state["total"] * self.periods(inputs)
         return state["size"] * tf.reduce_sum(state["response"], axis=-1)
 
 # %% ../nbs/13_media.ipynb #cbc98f53

@@ -61,7 +61,7 @@ def scaled(
     "The accounts of a world with `factor` times the media."
     if not is_number(factor) or factor < 0:
         raise PrecisionError(f"factor must be zero or more, 1.1 for ten percent more media; got {factor!r}")
-    return replace(accounts, x=factor * accounts.exposure)
+    return replace(accounts, x=factor * accounts.exposure, before=factor * accounts.earlier)
 
 # %% ../nbs/24_money.ipynb #4a671cb4
 RAISE = 0.01  # the step of a marginal return: one percent more
@@ -205,7 +205,7 @@ def caused(
     if not data.active[i]:
         return np.zeros((accounts.size, periods))
     decay, arising = accounts.values["decay"][:, i], accounts.tactical(i).T
-    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize)[-periods:]
+    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, data.before[i])[-periods:]
     per_unit = np.divide(arising, a, out=np.zeros_like(a), where=a > 0)
     later = beyond * arising.sum(axis=0) / a.sum(axis=0) / (1 - decay)  # all periods after the last, seen from there
     reach = adstock_geometric_np(np.vstack([later, per_unit[::-1]]), decay, accounts.normalize)[:0:-1]

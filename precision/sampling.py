@@ -375,7 +375,7 @@ def named_values(
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(number, x, inputs):
         state, _ = evaluate(posterior.blocks, tf.constant(x), {k: tf.constant(v) for k, v in inputs.items()})
-        return reported(posterior.blocks, posterior.blocks[1].part.draw_parents(state, np.random.default_rng([seed, 2, number])))
+        return reported(posterior.blocks, posterior.blocks[1].complete(state, np.random.default_rng([seed, 2, number])))
 
     chains = [of_chain(number, *chain) for number, chain in enumerate(zip(samples.draws, samples.inputs))]
     return {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}

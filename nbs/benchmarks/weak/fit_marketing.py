@@ -11,8 +11,7 @@ import numpy as np
 import nutpie
 import pandas as pd
 from pymc_extras.prior import Prior
-from pymc_marketing.mmm import GeometricAdstock, LogisticSaturation
-from pymc_marketing.mmm.multidimensional import MMM
+from pymc_marketing.mmm import MMM, GeometricAdstock, LogisticSaturation
 
 started = time.perf_counter()
 data = np.load(sys.argv[1])

@@ -10,6 +10,7 @@ from precision import build_hierarchy
 
 LEVEL = 1_000_000.0  # outcome per period
 YEAR = 365.25
+FORMS = 5  # of tree and length for each size of market, so that fits share compiled programs
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,10 @@ def make_market(name: str, seed: int) -> Market:
     "One market of a kind."
     kind = KINDS[name]
     draw, plan, media, other, noise = map(np.random.default_rng, np.random.SeedSequence([list(KINDS).index(name), seed]).spawn(5))
-    between = lambda ends: int(draw.integers(ends[0], ends[1] + 1))
+    form = np.random.default_rng([seed % FORMS, *kind.lines, *kind.channels, *kind.periods])
+    between = lambda ends: int(form.integers(ends[0], ends[1] + 1))
     T, step = between(kind.periods), kind.step
-    h = _tree(between(kind.lines), between(kind.channels), draw)
+    h = _tree(between(kind.lines), between(kind.channels), form)
     dates = pd.date_range("2021-01-01", periods=T, freq="MS") if step == "month" else pd.date_range("2021-01-04", periods=T, freq=f"{step}D")
     per_year = 12 if step == "month" else YEAR / step
     parent = h.parent_index(h.levels[0], h.levels[-1])

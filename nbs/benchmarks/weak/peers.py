@@ -3,7 +3,7 @@
     bash ../peers/environments.sh ~/benchmark-environments
     ~/benchmark-environments/precision/bin/python peers.py ~/benchmark-environments
 
-Takes about two hours on two cores. Adds a line a fit to peers.csv; what is there already is not done again.
+Takes about an hour and a half on two cores. Adds a line a fit to peers.csv; what is there already is not done again.
 """
 import csv
 import os
@@ -27,7 +27,7 @@ def write_market(path, market):
     "What a library is told: no hierarchy, no truth. The step is the days from one period to the next."
     spend = market.spend.to_numpy() @ market.hierarchy.matrix("tactical", "channel")
     Z, dates = market.Z, market.y.index
-    np.savez(path, y=market.y, spend=spend, channels=list(market.hierarchy.names["channel"]), dates=dates.strftime("%Y-%m-%d"),
+    np.savez(path, y=market.y, spend=spend, channels=np.array(market.hierarchy.names["channel"], str), dates=np.array(dates.strftime("%Y-%m-%d"), str),
              step=(dates[-1] - dates[0]).days / (len(dates) - 1), Z=np.empty((len(dates), 0)) if Z is None else Z,
              controls=np.array([] if Z is None else list(Z), str))
 
@@ -57,7 +57,7 @@ def fit_and_score(environments, model, kind, seed) -> dict:
                        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL)
         told = np.load(result)
     found = scores(told["totals"], market.totals("channel").to_numpy()) | {"seconds": told["seconds"], "max_rhat": told["max_rhat"]}
-    return {"model": model, "kind": kind, "seed": seed} | {name: round(float(v), 4) for name, v in found.items()}
+    return {"model": model, "kind": kind, "seed": seed} | {name: f"{v:.6g}" for name, v in found.items()}
 
 
 def main(environments):
