@@ -189,7 +189,12 @@ class Drawn(Answers):
     @property
     def variables(self) -> xr.Dataset:
         "The reported variables, in the user's units and names."
-        return groups_of(self.idata)[self.group]
+        return self._held[self.group]
+
+    @property
+    def _held(self) -> dict:
+        "The groups that are at hand."
+        return groups_of(self.idata)
 
     @property
     def sample_shape(self) -> tuple:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BROUGHT', 'PAIRS', 'SEASON_SD', 'LEVEL_SD', 'STEPS', 'YEAR', 'follows', 'unexplained', 'season_of',
-           'level_of_baseline', 'scaled_by', 'moving_baseline', 'part_notes']
+           'level_of_baseline', 'level_step', 'scaled_by', 'moving_baseline', 'part_notes']
 
 # %% ../nbs/05_baseline.ipynb #0b3b5a08
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 
 from .controls import Calendar, fourier, local_level
 from .data import Controls, Dataset
+from .hierarchy import PrecisionError
 
 # %% ../nbs/05_baseline.ipynb #ddf72669
 def follows(
@@ -39,7 +40,7 @@ def _slow(periods) -> np.ndarray:
 # %% ../nbs/05_baseline.ipynb #651738ec
 PAIRS = {"year": 2, "week": 3}   # pairs of waves
 SEASON_SD = 0.5                  # prior sd of every wave
-LEVEL_SD = 1.0                   # prior sd of the drift in one year
+LEVEL_SD = 2.0                   # prior sd of the drift in one year
 STEPS = 40                       # of the level, at the most
 YEAR = 52                        # periods, where the index holds integers
 
@@ -74,6 +75,30 @@ def level_of_baseline(data: Dataset, calendar: Calendar) -> Controls | None:
         return None
     every = max(1, -(-T // STEPS))
     return local_level(data.time, every, LEVEL_SD, YEAR if calendar.unit == "number" else None)
+
+
+def made_again(
+    frame: pd.DataFrame,  # columns of a part, [time, column]
+    unit_sd: list,        # their prior sds
+) -> Controls:
+    "A part that was stored, with the recipes that continue it."
+    prefix, pairs = frame.columns[0].split("_")[0], {}
+    if prefix == "level":
+        calendar = Calendar.of(frame.index)
+        made = local_level(frame.index, int(np.argmax(frame.to_numpy()[:, 0] > 0)), 1.0, YEAR if calendar.unit == "number" else None)
+    else:
+        for name in frame:
+            pairs[name.split("_")[0]] = int(name.split("_")[2])
+        waves = [fourier(frame.index, period, most) for period, most in pairs.items()]
+        made = sum(waves[1:], waves[0])
+    if list(made.frame) != list(frame):
+        raise PrecisionError(f"its baseline has a column {frame.columns[0]!r} that is not known here")
+    return Controls(frame, dict(zip(frame, unit_sd)), made.recipe)
+
+
+def level_step(level: Controls) -> int:
+    "Periods from one step of a level to the next."
+    return int(np.argmax(level.frame.to_numpy()[:, 0] > 0))
 
 # %% ../nbs/05_baseline.ipynb #494f9229
 def scaled_by(made: Controls, factor: float) -> Controls:

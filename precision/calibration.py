@@ -110,7 +110,7 @@ def prior_worlds(
     seed=0,
 ) -> Iterator:      # (data [with another outcome], true values {variable: [1, ...]})
     "Data sets that the model thinks possible."
-    data = replace(data, scale=(data.y_mean, data.y_sd))
+    data = mmm.prepared(replace(data, scale=(data.y_mean, data.y_sd, data.level)))
     prior = mmm.draw_prior(data, sets, seed)
     values, outcomes = flattened(prior.variables), groups_of(prior.idata)["prior_predictive"]["y"].values[0]
     for k, y in enumerate(outcomes):
@@ -137,6 +137,7 @@ def calibrate(
         raise PrecisionError("fit_with must be an MMM of the same hierarchy; make it with MMM(mmm.hierarchy, ...)")
     worlds = prior_worlds(mmm, prepare(mmm.hierarchy, y, U, Z, spend), sets, seed)
     for k, (data, truth) in zip(trange(sets, disable=not progress), worlds):
+        data = data if judge is mmm else judge.prepared(replace(data, moving=()))
         posterior = judge.posterior(data)
         samples = run_nuts(posterior, seed=seed + k, progress=False, **sampling)
         values = in_users_units(posterior, named_values(posterior, samples, seed + k), seed + k)

@@ -404,7 +404,19 @@ class Dataset:
     def notes(self) -> list[str]:
         "What a reader of the results must know about the data."
         idle = [n for n, on in zip(self.hierarchy.names[self.hierarchy.levels[0]], self.active) if not on]
-        return ([f"no exposure at all, so no estimate: {', '.join(idle)}"] if idle else []) + self._mixed_units() + list(self.control_notes)
+        return ([f"no exposure at all, so no estimate: {', '.join(idle)}"] if idle else []) + self._mixed_units() + self._assumed() + list(
+            self.control_notes)
+
+    def _assumed(self) -> list[str]:
+        "What is assumed of media before the data, and what shares are shares of."
+        told = "the history" if self.history is not None else "the data"
+        first = min(FIRST, max(1, len(self.x) // 4))
+        before = {"nothing": f"media are taken never to have run before {told} begin" + ("" if self.history is not None else
+                             "; give U_history, or choose past='steady'"),
+                  "steady": f"before {told} begin, media are taken to have run as in their first {first} periods"
+                            + ("" if self.history is not None else "; U_history= says what they did")}[self.past]
+        shares = [f"the outcome has two signs, so shares of media are shares of its mean size, {self.level:,.4g}"] if self.y.min() < 0 else []
+        return [before, *shares]
 
     def _mixed_units(self) -> list[str]:
         "Notes on channels without spend whose exposures cannot be of one unit."

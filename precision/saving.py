@@ -19,9 +19,11 @@ from typing import NamedTuple
 
 import h5netcdf
 import h5py
+import numpy as np
 import xarray as xr
 from xarray.backends import H5NetCDFStore
 
+from .baseline import made_again
 from .data import Dataset
 from .experiments import from_record, to_record
 from .hierarchy import Hierarchy, PrecisionError
@@ -42,17 +44,31 @@ def data_groups(data: Dataset) -> dict:
         constant["control_unit_sd"] = ("control", [data.control_unit_sd[name] for name in data.controls])
     if data.history is not None:
         constant["exposure_history"] = (("before", bottom), data.history)
+    if data.moving:
+        constant["baseline"] = (("time", "baseline_column"), np.concatenate([made.frame.to_numpy() for _, made in data.moving], axis=1))
+        constant["baseline_unit_sd"] = ("baseline_column", [sd for _, made in data.moving for sd in made.unit_sd.values()])
     return {"observed_data": xr.Dataset({"y": ("time", data.y)}), "constant_data": xr.Dataset(constant)}
 
 
-def dataset_of(groups: dict, hierarchy) -> Dataset:
+def dataset_of(groups: dict, hierarchy, sizes={}) -> Dataset:
     "The `Dataset` that `data_groups` stored."
     constant, y = groups["constant_data"], groups["observed_data"]["y"]
     optional = lambda name: constant[name].values if name in constant else None
     controls, unit_sd = tuple(map(str, constant.get("control", xr.DataArray([])).values)), optional("control_unit_sd")
     return Dataset(hierarchy, y.indexes["time"], y.values, constant["exposure"].values, constant["controls"].values, controls,
                    optional("spend"), optional("exposure_history"),
-                   None if unit_sd is None else dict(zip(controls, unit_sd.tolist())))
+                   None if unit_sd is None else dict(zip(controls, unit_sd.tolist())), moving=moving_of(constant, sizes))
+
+
+def moving_of(constant, sizes: dict) -> tuple:
+    "The parts of the moving baseline that `data_groups` stored; sizes are the number of columns of each."
+    if not sizes:
+        return ()
+    frame, sds = constant["baseline"].to_pandas(), constant["baseline_unit_sd"].values.tolist()
+    if sum(sizes.values()) != len(sds):
+        raise PrecisionError(f"its baseline has {len(sds)} columns, and its specification says {sum(sizes.values())}")
+    ends = np.cumsum([0, *sizes.values()])
+    return tuple((part, made_again(frame.iloc[:, a:b], sds[a:b])) for part, a, b in zip(sizes, ends, ends[1:]))
 
 # %% ../nbs/22_saving.ipynb #01816610
 def schema(
@@ -61,8 +77,9 @@ def schema(
 ) -> dict:                 # {group: {variable: names of its axes}}
     "What a saved fit must hold."
     draws, bottom, pooled = ("chain", "draw"), hierarchy.levels[0], {"none": slice(1), "channel": slice(-1, None)}
-    levels = hierarchy.levels[pooled.get(options["pooling"], slice(None))]
-    single = [name for option, name in (("student_t", "nu"), ("ar1", "phi"), ("learnt", "size_exponent")) if option in options.values()]
+    levels = hierarchy.levels[pooled.get(options["pooling"], slice(None)) if options["measure"] == "efficiency" else slice(None)]
+    single = [name for option, name in (("student_t", "nu"), ("ar1", "phi"), ("learnt", "size_exponent"), ("total", "media_share"))
+              if option in options.values()]
     posterior = {name: draws for name in ("sigma", "intercept", *single)} | {"control_effect": (*draws, "control")}
     posterior |= {name: (*draws, bottom) for name in ("decay", *SATURATIONS[options["saturation"]].parameters)}
     return {"posterior": posterior | {f"effect_{level}": (*draws, level) for level in levels},
@@ -76,6 +93,7 @@ def schema(
 def optional(bottom: str) -> dict:  # the lowest level
     "What the constant data hold where there is some: {variable: names of its axes}."
     return {"spend": ("time", bottom), "control_unit_sd": ("control",), "exposure_history": ("before", bottom),
+            "baseline": ("time", "baseline_column"), "baseline_unit_sd": ("baseline_column",),
             "holdout_outcome": ("ahead",), "holdout_exposure": ("ahead", bottom), "holdout_controls": ("ahead", "control"),
             "holdout_unseen": ("ahead", "unseen"), "holdout_unseen_sd": ("unseen",)}
 
@@ -115,13 +133,14 @@ class Kept(NamedTuple):
     experiments: tuple
 
 
-FORMAT = 2  # of the file; raised, with a migration, when an older Precision could not read it
+FORMAT = 3  # of the file; raised, with a migration, when an older Precision could not read it
 
 
 def attributes_of(fit) -> dict:
     "All of a `Fit` that is not in its groups, as text."
     h, mmm = fit.hierarchy, fit.mmm
     spec = {"levels": h.levels, "rows": h.rows, "priors": asdict(mmm.priors), "options": mmm.options,
+            "baseline": {part: len(made.unit_sd) for part, made in fit.data.moving},
             "experiments": [to_record(one) for one in fit.experiments]}
     return {"precision_format": FORMAT, "precision_version": version("precision-mmm"), "specification": json.dumps(spec),
             "timing": json.dumps(fit.timing), "notes": json.dumps(fit.notes)}
@@ -131,12 +150,13 @@ def kept_of(groups: dict, attrs: dict) -> Kept:
     "The parts of a fit from its groups and attributes."
     spec, timing, notes = (json.loads(attrs[name]) for name in ("specification", "timing", "notes"))
     for what, given, known in (("prior", spec["priors"], [f.name for f in fields(Priors)]),
-                               ("option", spec["options"], [*OPTIONS, "normalize_adstock"])):
+                               ("option", spec["options"], [*OPTIONS, "normalize_adstock", "baseline", "past"])):
         if unknown := sorted(set(given) - set(known)):
             raise PrecisionError(f"its {what} {unknown[0]!r} is not known here")
     hierarchy = Hierarchy(tuple(spec["levels"]), tuple(map(tuple, spec["rows"])))
     check_schema(groups, hierarchy, spec["options"])
-    return Kept(groups, hierarchy, Priors(**spec["priors"]), spec["options"], dataset_of(groups, hierarchy), timing, notes,
+    data = dataset_of(groups, hierarchy, spec["baseline"])
+    return Kept(groups, hierarchy, Priors(**spec["priors"]), spec["options"], data, timing, notes,
                 tuple(map(from_record, spec["experiments"])))
 
 # %% ../nbs/22_saving.ipynb #91b745e5
@@ -149,7 +169,17 @@ def _experiments_with_dates(groups, attrs):
     return groups, attrs | {"specification": json.dumps(spec)}
 
 
-MIGRATIONS: dict[int, Callable] = {1: _experiments_with_dates}  # {format: makes (groups, attrs) one format newer}
+def _former_options(groups, attrs):
+    "Format 2 to 3: what every model of before was, is now a choice; ROI and share of a node meant something else."
+    spec = json.loads(attrs["specification"])
+    if stated := [name for name in ("roi", "share") if spec["priors"].get(name) is not None]:
+        raise PrecisionError(f"it was fitted with Priors({stated[0]}=...), which meant the efficiency of a node then, and means all that "
+                             "it brings today; fit the data again, or read it with Precision 0.1")
+    spec["options"] |= {"measure": "efficiency", "baseline": "none", "past": "nothing"}
+    return groups, attrs | {"specification": json.dumps(spec | {"baseline": {}})}
+
+
+MIGRATIONS: dict[int, Callable] = {1: _experiments_with_dates, 2: _former_options}  # {format: makes (groups, attrs) one format newer}
 
 
 def check_format(found, newest: int, wrote: str | None) -> None:

@@ -8,7 +8,7 @@ __all__ = ['ROOT', 'TREES', 'TOTALS', 'rooted', 'rooted_above', 'rooted_flat', '
            'total_block']
 
 # %% ../nbs/12_totals.ipynb #a1982b7c
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -86,7 +86,7 @@ class PositiveTotal(TreeBlock):
     part: PooledPart
     weights: Weights              # their exponent
     fixed_below: bool = False     # are lines expected to bring what their channel says, without deviation?
-    root, spread = (0.05, 0.6), 0.8
+    root, spread = (0.06, 0.5), 0.8
 
     @property
     def listens_to(self):
