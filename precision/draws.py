@@ -118,6 +118,7 @@ def smallest_ess(
 def diagnostics(idata) -> dict:
     "Worst R-hat, bulk and tail ESS, each with its quantity; divergences, saturated trees, lowest E-BFMI."
     posterior, stats = groups_of(idata)["posterior"], groups_of(idata)["sample_stats"]
+    posterior = posterior.drop_vars("baseline_effect", errors="ignore")  # columns of the level are drawn from their exact conditional
     with _quiet():
         found = {"rhat": _worst(_plain(az.rhat(posterior)), largest=True),
                  "ess_bulk": _worst(_plain(az.ess(posterior, method="bulk")), largest=False),

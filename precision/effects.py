@@ -177,7 +177,11 @@ class PositiveEffect(TreeBlock):
         "The state with what the sampler left out: values of the levels above the bottom, from their exact conditional."
         return self.part.draw_parents(state, rng)
 
-    def efficiencies(self, values, accounts):
+    def size_of(self, accounts, i, response):
+        "What an ordinary period of the i-th line brings [S], units of the outcome, given its response [T, S]."
+        return accounts.size_of(i)
+
+    def efficiencies(self, values, sizes, accounts):
         "The reported values with the efficiencies that `Accounts` reads; here they are among them."
         return values
 

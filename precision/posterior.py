@@ -137,6 +137,9 @@ def _new_guide(part, state, inputs):
     return tf.stack([tf.reduce_mean(seen, axis=0), information * inputs[f"{part.name}_informed"]])
 
 
+MEDIA_ONLY = ("adstock", "Q", "lift_worlds")  # large inputs that only the likelihood reads
+
+
 @lru_cache(maxsize=16)
 def _guide_program(blocks, shapes):
     "Traced once for blocks and input shapes: (draws, inputs) -> (guides, draws in their coordinates)."
@@ -165,7 +168,7 @@ def learn_guides(
 ) -> tuple:        # inputs with new guides, and x [S, dimension] in their coordinates
     "Where the data put each guided quantity, and the precision they add to the prior's."
     with tf.device("CPU:0"):
-        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in ("adstock", "Q", "lift_worlds")}
+        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY}
         shapes = tuple((name, tuple(value.shape)) for name, value in tensors.items())
         guides, moved = _guide_program(posterior.blocks, shapes)(tf.constant(x), tensors)
     return inputs | {name: guide.numpy() for name, guide in guides.items()}, moved.numpy()

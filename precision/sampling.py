@@ -20,6 +20,7 @@ import warnings
 import zipfile
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -32,7 +33,7 @@ from tqdm import tqdm
 from .data import is_number
 from .hierarchy import PrecisionError, PrecisionWarning, check_whole
 from .nuts import CHUNK, STATS, fresh_adaptation
-from .posterior import Posterior, evaluate, learn_guides
+from .posterior import MEDIA_ONLY, Posterior, evaluate, free_sizes, learn_guides
 from .program import Program
 
 # %% ../nbs/19_sampling.ipynb #5bc64355
@@ -374,10 +375,15 @@ def named_values(
 ) -> dict:   # {name: [chain, draw, ...]}
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(number, x, inputs):
-        state, _ = evaluate(posterior.blocks, tf.constant(x), {k: tf.constant(v) for k, v in inputs.items()})
+        inputs = {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY}
+        if posterior.blocks[1].complete is None:  # nothing is left out: one traced program for all chains and refits
+            shapes = tuple((name, tuple(value.shape)) for name, value in inputs.items())
+            return {name: value.numpy() for name, value in report_program(posterior.blocks, shapes)(tf.constant(x), inputs).items()}
+        state, _ = evaluate(posterior.blocks, tf.constant(x), inputs)
         return reported(posterior.blocks, posterior.blocks[1].complete(state, np.random.default_rng([seed, 2, number])))
 
-    chains = [of_chain(number, *chain) for number, chain in enumerate(zip(samples.draws, samples.inputs))]
+    with tf.device("CPU:0"):
+        chains = [of_chain(number, *chain) for number, chain in enumerate(zip(samples.draws, samples.inputs))]
     return {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
 
 
@@ -396,3 +402,16 @@ def prior_values(
 def reported(blocks, state) -> dict:
     "{name: values} of all blocks."
     return {name: v.numpy() for block in blocks for name, v in block.report(state).items()}
+
+
+@lru_cache(maxsize=16)
+def report_program(blocks, shapes):
+    "Traced once for blocks and input shapes: (draws [S, dimension], inputs) -> {name: reported values}."
+    real = lambda *shape: tf.TensorSpec(shape, tf.float64)
+
+    @tf.function(autograph=False, input_signature=(real(None, sum(free_sizes(blocks).values())), {k: real(*shape) for k, shape in shapes}))
+    def program(x, inputs):
+        state, _ = evaluate(blocks, x, inputs)
+        return {name: value for block in blocks for name, value in block.report(state).items()}
+
+    return program

@@ -182,14 +182,14 @@ def in_users_units(
     beta=None,  # their standardised coefficients [S, J + 1]; by default drawn given everything else
 ) -> dict:      # the same by the names of the report, {name: [chain, draw, ...]}
     "Reported variables in the user's units; for nodes without any exposure what the tree thinks of them."
-    data, h = posterior.data, posterior.data.hierarchy
+    data = posterior.data
     shape = values["sigma"].shape
     flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
     sd = data.y_sd
     _, effect, media_block, noise, *_ = posterior.blocks
     accounts = Accounts(data, media_block.curve, media_block.normalize, flat)
-    flat = effect.efficiencies(flat, accounts)
-    media = sum(draws for _, draws in replace(accounts, values=flat).media(h.levels[0]))
+    sizes, media = _media_of(effect, accounts)
+    flat = effect.efficiencies(flat, sizes, accounts)
     level = media.mean(axis=1, keepdims=True) if media_block.by_total else 0.0
     if beta is None:
         rng = np.random.default_rng([seed, 1])
@@ -202,6 +202,16 @@ def in_users_units(
         flat["baseline_effect"] = sd * beta[:, ends:]
     flat["sigma"] = sd * flat["sigma"]
     return {name: v.reshape(*shape, *v.shape[1:]) for name, v in flat.items()}
+
+
+def _media_of(effect, accounts) -> tuple:
+    "(size of every line [S, N], sum of all their contributions [S, T]), a line at a time."
+    sizes, media = np.zeros((accounts.size, len(accounts.data.active))), np.zeros((accounts.size, len(accounts.data.y)))
+    for i in np.flatnonzero(accounts.data.active):
+        response = accounts.response(i)
+        sizes[:, i] = effect.size_of(accounts, i, response)
+        media += (sizes[:, i] * response).T
+    return sizes, media
 
 
 def where_active(

@@ -253,12 +253,15 @@ def _report(self, state):
     return {"total": tf.where(state["idle"] > 0, state["prospect"], state["total"])} | self.weights.report(state)
 
 
-def _efficiencies(self, values, accounts):
+def _size_of(self, accounts, i, response):
+    return accounts.data.y_sd * accounts.values["total"][:, i] / response.mean(axis=0)
+
+
+def _efficiencies(self, values, sizes, accounts):
     "The reported values with the efficiency of every node instead of totals, and the share of all media."
     data, h = accounts.data, accounts.data.hierarchy
     total, values = values["total"], {name: value for name, value in values.items() if name != "total"}
-    size = np.stack([total[:, i] / (accounts.response(i).mean(axis=0) if on else 1.0) for i, on in enumerate(data.active)], axis=1)
-    share = np.where(data.active, data.share, 1.0)
+    size, share = np.where(data.active, sizes / data.y_sd, total), np.where(data.active, data.share, 1.0)
     for level in h.levels:
         below = h.matrix(h.levels[0], level)
         weight = data.share @ below
@@ -267,8 +270,8 @@ def _efficiencies(self, values, accounts):
     return values | {"media_share": (total * data.active).sum(axis=1) * data.y_sd / data.level}
 
 
-PositiveTotal.report, PositiveTotal.efficiencies = _report, _efficiencies
-PositiveTotal.complete = lambda self, state, rng: state
+PositiveTotal.report, PositiveTotal.size_of, PositiveTotal.efficiencies = _report, _size_of, _efficiencies
+PositiveTotal.complete = None  # the sampler leaves nothing out
 
 # %% ../nbs/12_totals.ipynb #25230508
 @dataclass(frozen=True)

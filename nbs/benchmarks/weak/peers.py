@@ -53,7 +53,7 @@ def fit_and_score(environments, model, kind, seed) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         data, result = Path(folder, "data.npz"), Path(folder, "result.npz")
         write_market(data, market)
-        subprocess.run([environments / environment / "bin" / "python", HERE / script, data, result], check=True, timeout=900,
+        subprocess.run([environments / environment / "bin" / "python", HERE / script, data, result], check=True,
                        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.DEVNULL)
         told = np.load(result)
     found = scores(told["totals"], market.totals("channel").to_numpy()) | {"seconds": told["seconds"], "max_rhat": told["max_rhat"]}
