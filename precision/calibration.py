@@ -32,11 +32,14 @@ def quantities(
     "Every number that is ranked, by its label; without nodes that have no estimate."
     accounts, found = mmm.accounts(data, values), {}
     for name, value in values.items():
+        if name == "baseline_effect":  # not each step of the level, but where it ends
+            continue
         level = level_of(name, data.hierarchy)
         labels = data.controls if name == "control_effect" else data.hierarchy.names[level] if level else [None]
         columns = np.asarray(value).reshape(len(value), -1).T
         found |= {name if label is None else f"{name}[{label}]": column for label, column in zip(labels, columns)}
     found |= {f"total[{name}]": draws.sum(axis=1) for name, draws in accounts.media(data.hierarchy.levels[-1])}
+    found |= {f"{part}[last]": accounts.part(part)[:, -1] for part, _ in data.moving}
     found["log_likelihood"] = mmm.noise.pointwise(data.y - accounts.fitted(), values).sum(axis=1)
     return {label: draws for label, draws in found.items() if not np.isnan(draws).any()}
 

@@ -8,19 +8,12 @@ from pathlib import Path
 import numpy as np
 from worlds import KINDS, make_world
 
-from precision import MMM, Priors
+from precision import MMM
 from precision.draws import diagnostics
+from precision.model import former_default
 
 RESULTS = Path(__file__).with_name("results.csv")
-MODEL_MD = {"weights": "exposure", "priors": dict(effect_sd=1.0, saturation_sd=1.0, intercept_sd=2.0)}
-CANDIDATES = {
-    "michaelis_menten": MODEL_MD | {"saturation": "michaelis_menten"},
-    "none": {"weights": "exposure", "priors": dict(effect_sd=1.0, intercept_sd=2.0), "saturation": "none"},
-    "hill": MODEL_MD | {"saturation": "hill"},
-    "logistic": MODEL_MD | {"saturation": "logistic"},
-    "michaelis_menten, proposed": {"saturation": "michaelis_menten", "weights": "learnt",
-                                   "priors": dict(effect_sd=0.7, saturation_centre=-1.0, saturation_sd=2.0, intercept_sd=5.0)},
-}
+CANDIDATES = {"default": MMM, "former default": former_default}
 LEVELS = ("tactical", "channel", "total")
 
 
@@ -34,17 +27,17 @@ def scores(draws, truth) -> dict:
 
 def fit_and_score(candidate, kind, seed) -> dict:
     "One line of the results."
-    world, options = make_world(kind, seed), dict(CANDIDATES[candidate])
-    priors = Priors(**options.pop("priors"))
+    world = make_world(kind, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # R-hat and divergences are written down
-        fit = MMM(world.hierarchy, priors, **options).fit(world.y, world.spend, world.Z, chains=2, warmup=400, draws=400, threads=1, progress=False)
+        fit = CANDIDATES[candidate](world.hierarchy).fit(world.y, world.spend, world.Z, spend=world.spend, chains=2, warmup=400, draws=400,
+                                                         threads=1, progress=False)
     row = {"candidate": candidate, "kind": kind, "seed": seed}
     tacticals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(world.hierarchy.num_tacticals)], axis=1)
     for level in LEVELS:
         up = np.ones((tacticals.shape[1], 1)) if level == "total" else world.hierarchy.matrix("tactical", level)
         row |= {f"{level}_{name}": round(float(v), 4) for name, v in scores(tacticals @ up, world.totals(level).to_numpy()).items()}
-    found = diagnostics(fit.idata)
+    found = diagnostics(fit.drawn)
     return row | {"rhat": round(float(found["rhat"][0]), 4), "divergences": found["divergences"]}
 
 
