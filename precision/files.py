@@ -31,6 +31,9 @@ class Options:
     likelihood: str = None           # "normal" or "student_t"
     residual: str = None             # "iid" or "ar1"
     normalize_adstock: bool = None   # do the weights of the carry-over sum to one?
+    measure: str = None              # "total" or "efficiency"
+    baseline: str = None             # "auto" or "none"
+    past: str = None                 # "steady" or "nothing"
 
 
 @dataclass(frozen=True)
