@@ -152,6 +152,11 @@ class Answers(Returns):
         "Every node's contribution over time, a panel each; returns the axes."
         return plots.plot_contributions(self.contributions(level, interval))
 
+    def plot_baseline(self, interval=0.9):
+        "What the outcome would be without media, and what it is made of: intercept, season, level and every control, a panel each; returns the axes."
+        parts = list(self._baseline())
+        return plots.plot_contributions(over_time([("all together", sum(draws for _, draws in parts)), *parts[1:]], self.data.time, interval))
+
     def plot_totals(self, level="channel", ax=None, interval=0.9):
         "Every node's total contribution with its interval."
         return plots.plot_totals(self.shares(level, interval), ax)
