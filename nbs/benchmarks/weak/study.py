@@ -20,6 +20,8 @@ from precision.model import former_default
 
 HERE, SEEDS, LAST_LOOK = Path(__file__).parent, range(40), 20
 MODELS = {"default": MMM, "former default": former_default}
+PARTS = {"baseline='none'": lambda h: MMM(h, baseline="none"), "past='nothing'": lambda h: MMM(h, past="nothing")}
+PLAIN = ("still", "drift")  # kinds that the default is fitted to without one of its parts, too
 
 
 def scores(draws, truth) -> dict:
@@ -34,7 +36,7 @@ def fit_and_score(model, kind, seed) -> dict:
     market, started = make_market(kind, seed), time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # R-hat and divergences are written down
-        fit = MODELS[model](market.hierarchy).fit(market.y, market.spend, market.Z, spend=market.spend, chains=4, warmup=400, draws=250,
+        fit = (MODELS | PARTS)[model](market.hierarchy).fit(market.y, market.spend, market.Z, spend=market.spend, chains=4, warmup=400, draws=250,
                                                   threads=1, progress=False, seed=seed)
     seconds = time.perf_counter() - started
     tacticals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(market.hierarchy.num_tacticals)], axis=1)
@@ -54,7 +56,8 @@ def jobs(part, parts):
     "Markets of one shape one after the other, since they share a compiled program."
     shape = lambda kind, seed: (kind.lines, kind.channels, kind.periods, seed % FORMS)
     shapes = sorted({shape(kind, seed) for kind in KINDS.values() for seed in SEEDS})[part::parts]
-    return [(model, name, seed) for one in shapes for model in MODELS for name, kind in KINDS.items() for seed in SEEDS if shape(kind, seed) == one]
+    return [(model, name, seed) for one in shapes for model in (*MODELS, *PARTS) for name, kind in KINDS.items() for seed in SEEDS
+            if shape(kind, seed) == one and (model in MODELS or name in PLAIN and seed >= LAST_LOOK)]
 
 
 def main(part=0, parts=1):
