@@ -23,7 +23,7 @@ def log_movement(
     data: Dataset,
     priors: Priors,
     nodes: int,
-    relative=False,   # to the mean of the series
+    relative=False,   # to the mean of the adstocked series
 ) -> np.ndarray:
     "Chebyshev coefficients in decay [N, nodes] of the log sd of each adstocked series, baseline projected out."
     (Q, d, _, _), periods = baseline_design(data, priors), len(data.y)

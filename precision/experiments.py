@@ -25,6 +25,7 @@ from .effects import PositiveEffect, RealEffect
 from .hierarchy import Hierarchy, PrecisionError
 from .media import LinearMedia
 from .priors import find_nodes
+from .totals import RealTotal
 
 # %% ../nbs/15_experiments.ipynb #b1cda1be
 @dataclass(frozen=True)
@@ -73,6 +74,12 @@ def _label(one) -> str:
     return f"{type(one).__name__} of {one.node!r}" + (f" from {one.start}" if isinstance(one, LiftTest) else "")
 
 # %% ../nbs/15_experiments.ipynb #3c47f719
+def _added(test, own, data) -> np.ndarray:
+    "Exposure that a test adds to each of some tacticals per period, split like their averages."
+    means = data.U[:, own].mean(axis=0)
+    return test.added * means / means.sum()
+
+
 def _check_lift(test, data):
     if (test.change is None) == (test.added is None):
         raise PrecisionError(f"{_label(test)}: give change= (relative) or added= (units of exposure per period), one of the two")
@@ -157,12 +164,6 @@ def _overlaps(experiments, data) -> list:
             for one, other in combinations(experiments, 2) if meet(one, other)]
 
 # %% ../nbs/15_experiments.ipynb #a9472523
-def _added(test, own, data) -> np.ndarray:
-    "Exposure that a test adds to each of some tacticals per period, split like their averages."
-    means = data.U[:, own].mean(axis=0)
-    return test.added * means / means.sum()
-
-
 def changed(
     test: LiftTest,
     data: Dataset,
@@ -241,7 +242,7 @@ def experiment_blocks(
 ) -> tuple:                 # none, one or two blocks
     "The blocks that bring experiments into the likelihood."
     costs = [e for e in experiments if isinstance(e, CostTarget)]
-    if costs and isinstance(effect, RealEffect):
+    if costs and isinstance(effect, (RealEffect, RealTotal)):
         raise PrecisionError(f"{_label(costs[0])}: with effect='real' a contribution may be zero or negative, and a unit of outcome then "
                              "has no cost; use effect='positive', or say what is believed as Priors(roi={node: (low, high)})")
     kinds = ((LiftTests, LiftTest), (CostTargets, CostTarget))

@@ -24,16 +24,16 @@ from .hierarchy import Hierarchy, PrecisionError, nearest
 class Priors:
     "What is believed before the data speak. `None`: not stated, or the default of the chosen option."
     # in the analyst's terms; a pair (low, high) is a range of 90% probability
-    media_share: object = None        # of the outcome that all media together bring: (0.05, 0.6), or (-0.3, 0.6) for real effects
+    media_share: object = None        # of the outcome that all media together bring: (0.06, 0.5), or (-0.3, 0.6) for real effects
     roi: object = None                # of a node: all that it brings over all that it costs, in the periods of the data
     share: object = None              # of a node: all that it brings, of the outcome's total
     half_life: object = None          # of the carry-over, in periods; with decay="half_life" 2 unless stated
     saturation_point: object = None   # exposure, in ordinary periods, at which half of the ceiling is reached
 
     # on the scale of the model
-    effect_centre: object = None      # of log e_c (positive: log 0.8) or e_c (real: 0)
+    effect_centre: object = None      # measure="efficiency": of log e_c (positive: log 0.8) or e_c (real: 0)
     effect_sd: object = 1.0           # of the same
-    effect_spread: object = None      # HalfNormal scale of tau, how far nodes lie from their parent: 0.8 (positive), 0.5 (real)
+    effect_spread: object = None      # HalfNormal scale of tau, how far nodes lie from their parent: 0.8 (positive), 0.2 (real; efficiencies 0.5)
     decay_centre: object = None       # of mu_c (-0.85), where decay = 0.99 sigmoid(.): a median of 0.30
     decay_sd: object = 1.0            # of the same
     decay_spread: object = 0.5        # HalfNormal scale of tau_decay
@@ -227,7 +227,7 @@ def total_of_share(
         raise PrecisionError(f"Priors(share) speaks of {node!r}, which has no exposure")
     return share * data.y_mean / data.level
 
-
+# %% ../nbs/08_priors.ipynb #832c975d
 def stated_nodes(priors: Priors, hierarchy: Hierarchy) -> dict:
     "{node: (level, field, value)} of all nodes whose total was stated; one statement for all speaks of every node of the top level."
     top, found = hierarchy.levels[-1], {}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROOT', 'TREES', 'TOTALS', 'rooted', 'rooted_above', 'rooted_flat', 'unit_of_each', 'expectations', 'PositiveTotal',
-           'stated_belief', 'root_belief', 'steps_of', 'expected_shares', 'expected_products', 'divide', 'RealTotal',
-           'total_block']
+           'stated_belief', 'root_belief', 'stated_beliefs', 'steps_of', 'expected_shares', 'expected_products',
+           'divide', 'RealTotal', 'total_block']
 
 # %% ../nbs/12_totals.ipynb #a1982b7c
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def rooted(
                     for level, above in zip(h.levels, (*plain.parents, (0,) * h.size(h.levels[-1]))))
     return Tree((*h.levels, ROOT), (*plain.sizes, 1), parents, (*plain.real, (1.0,) * plain.sizes[-1]))
 
-
+# %% ../nbs/12_totals.ipynb #e525c803
 def rooted_above(h: Hierarchy, stated: dict) -> Tree:
     "Only the channels below the root; all levels where one below the channels was stated."
     whole, top = rooted(h, stated), len(h.levels) - 1
@@ -93,48 +93,60 @@ class PositiveTotal(TreeBlock):
         sparse = ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
         return ("media_share", "roi", "share", "effect_spread", *sparse)
 
-    def unlink(self, total, what):
-        "From a total to the scale of the tree."
+    def unlink(self, total, said):
+        "From a total to the scale of the tree; `said` is the statement, for a message."
         if not total > 0:
-            raise PrecisionError(f"Priors({what}) is {total:g}; effect='positive' needs a positive one; effect='real' takes any")
+            raise PrecisionError(f"{said}; effect='positive' needs a positive one; effect='real' takes any")
         return np.log(total)
 
     def sizes(self):
         return self.part.sizes() | self.weights.sizes()
 
-    def draw(self, rng, draws, inputs):
-        cauchy = {name for name in self.part.sizes() if name.endswith(("_local", "_global"))}
-        return {name: np.log(np.abs(rng.standard_cauchy((draws, size)))) if name in cauchy else rng.normal(size=(draws, size))
-                for name, size in self.part.sizes().items()} | self.weights.draw(rng, draws, inputs)
+# %% ../nbs/12_totals.ipynb #72a1925c
+def _draw(self, rng, draws, inputs):
+    "From the prior, without a guide: Cauchy numbers for a horseshoe, normal ones for the rest."
+    cauchy = {name for name in self.part.sizes() if name.endswith(("_local", "_global"))}
+    return {name: np.log(np.abs(rng.standard_cauchy((draws, size)))) if name in cauchy else rng.normal(size=(draws, size))
+            for name, size in self.part.sizes().items()} | self.weights.draw(rng, draws, inputs)
+
+
+PositiveTotal.draw = _draw
+PositiveTotal.alone_sd = lambda self, data, node, level: STATED_SD  # of a number that was stated without a range
 
 # %% ../nbs/12_totals.ipynb #2610d569
 def stated_belief(block: PositiveTotal, value, to_total, what, sd) -> Belief:
     "The prior of a stated total on the scale of the tree."
-    found = belief(value, lambda one: block.unlink(to_total(one), what))
+    found = belief(value, lambda one: block.unlink(to_total(one), f"Priors({what}) is {one:g}"))
     return found if found.sd is not None else Belief(found.centre, sd)
 
 
 def root_belief(block: PositiveTotal, priors) -> Belief:
     "The prior of what all media bring that nobody spoke of by name."
-    low, high = (block.unlink(end, "media_share") for end in block.root)
-    width = (high - low) / (2 * 1.6449)
-    return stated_belief(block, block.root if priors.media_share is None else priors.media_share, lambda one: one, "media_share", width)
+    low, high = (block.unlink(end, "the default") for end in block.root)
+    value, width = block.root if priors.media_share is None else priors.media_share, (high - low) / (2 * 1.6449)
+    if np.min(value) >= 1:
+        raise PrecisionError(f"Priors(media_share) is {value}; a share of the outcome below 1 was expected, 0.3 for 30%")
+    return stated_belief(block, value, lambda one: one, "media_share", width)
+
+# %% ../nbs/12_totals.ipynb #86ded050
+def stated_beliefs(block: PositiveTotal, data, priors) -> dict:
+    "{(level, node): its prior on the scale of the tree} of every node whose total was stated."
+    convert, found = {"roi": total_of_roi, "share": total_of_share}, {}
+    for node, (level, field, value) in stated_nodes(priors, block.hierarchy).items():
+        to_total = lambda one: convert[field](one, node, level, data)
+        found[level, node] = stated_belief(block, value, to_total, field, block.alone_sd(data, node, level))
+    return found
 
 
 def steps_of(block: PositiveTotal, data, priors) -> list:
     "(means, widths) of the steps of each level of the tree, bottom up."
-    h, tree, stated = block.hierarchy, block.part.tree, stated_nodes(priors, block.hierarchy)
-    convert = {"roi": total_of_roi, "share": total_of_share}
-    believed = {(level, node): stated_belief(block, value, lambda one: convert[field](one, node, level, data), field, block.alone_sd(data, node, level))
-                for node, (level, field, value) in stated.items()}
+    h, tree, believed, out = block.hierarchy, block.part.tree, stated_beliefs(block, data, priors), []
     spread = inherited(priors.effect_spread, h, "Priors(effect_spread)", block.spread)
-    higher = [(level, node) for level, node in believed if level not in tree.levels]
-    out = []
     for level in tree.levels[:-1]:
         width = np.array(spread[level], float) * ~np.asarray(h.pass_through[level]) * (not block.fixed_below or level == h.levels[-1])
         own = [believed.get((level, node), Belief(0.0, w)) for node, w in zip(h.names[level], width)]
         out.append((np.array([b.centre for b in own]), np.array([b.sd for b in own])))
-    top = [root_belief(block, priors), *(believed[one] for one in higher)]
+    top = [root_belief(block, priors), *(b for (level, _), b in believed.items() if level not in tree.levels)]
     return [*out, (np.array([b.centre for b in top]), np.array([b.sd for b in top]))]
 
 # %% ../nbs/12_totals.ipynb #c6390fa7
@@ -148,7 +160,7 @@ def _leaves(block, stated) -> tuple:
 
 def _inputs(self, data, priors):
     "Arrays of the prior, of what is expected, and of the outcome's level."
-    if priors.media_share is not None and all(-1 == p for p in self.part.tree.parents[-1]) and self.part.tree.sizes[-1] == 1:
+    if priors.media_share is not None and 0 not in self.part.tree.parents[-1]:  # nobody is left below the root
         raise PrecisionError("Priors(media_share) says nothing here: every channel has a statement of its own; leave one of them out")
     leaves, p = _leaves(self, stated_nodes(priors, self.hierarchy)), priors.expected_share_of_outliers
     levels = expectations(self.part.tree, leaves, data)
@@ -161,7 +173,6 @@ def _inputs(self, data, priors):
 
 
 PositiveTotal.inputs = _inputs
-PositiveTotal.alone_sd = lambda self, data, node, level: STATED_SD
 
 # %% ../nbs/12_totals.ipynb #b8370673
 def expected_shares(block: PositiveTotal, inputs, state) -> list:
@@ -184,7 +195,7 @@ def expected_products(block: PositiveTotal, log_shares) -> list:
         found.append(tf.where(has, of_parent(tree, k, found[-1]) + log_shares[k], tf.zeros_like(log_shares[k])))
     return found[::-1]
 
-
+# %% ../nbs/12_totals.ipynb #038127f2
 def divide(block: PositiveTotal, log_shares, inputs, values):
     "T of the tree's bottom level, on the scale of the tree, from values of every level."
     tree, T = block.part.tree, values[-1]
@@ -203,6 +214,27 @@ def _share_out(self, tree, k, T, part, step):
 
 
 PositiveTotal.share_out = _share_out
+
+# %% ../nbs/12_totals.ipynb #04cecc4f
+def _to_lines(self, T, log_product, inputs, state):
+    "From the tree's bottom level to lines."
+    h, bottom = self.hierarchy, self.part.tree.levels[0]
+    if bottom == h.levels[0]:
+        return T, log_product
+    family, weight = tf.constant(h.matrix(h.levels[0], bottom), T.dtype), self.weights.of(inputs, state) * inputs["log_share"]
+    total = tf.linalg.matvec(family, tf.exp(weight) * inputs["active"], transpose_a=True)
+    of_line = lambda values: tf.linalg.matvec(family, values)
+    return of_line(T), of_line(log_product - tf.math.log(tf.maximum(total, 1e-30))) + weight
+
+
+def _to_tree(self, values, inputs):
+    "From lines to the tree's bottom level: their average, weighted by exposure."
+    h, bottom = self.hierarchy, self.part.tree.levels[0]
+    return values if bottom == h.levels[0] else tf.linalg.matvec(
+        tf.constant(h.matrix(h.levels[0], bottom), values.dtype), inputs["share"] * values, transpose_a=True)
+
+
+PositiveTotal.to_lines, PositiveTotal.to_tree = _to_lines, _to_tree
 
 # %% ../nbs/12_totals.ipynb #d6432af2
 def _forward(self, free, inputs, state):
@@ -226,27 +258,6 @@ def _forward(self, free, inputs, state):
 PositiveTotal.forward = _forward
 PositiveTotal.link = staticmethod(tf.exp)
 PositiveTotal.ruler = lambda self, log_movement: (log_movement, 1.0)
-
-# %% ../nbs/12_totals.ipynb #04cecc4f
-def _to_lines(self, T, log_product, inputs, state):
-    "From the tree's bottom level to lines."
-    h, bottom = self.hierarchy, self.part.tree.levels[0]
-    if bottom == h.levels[0]:
-        return T, log_product
-    family, weight = tf.constant(h.matrix(h.levels[0], bottom), T.dtype), self.weights.of(inputs, state) * inputs["log_share"]
-    total = tf.linalg.matvec(family, tf.exp(weight) * inputs["active"], transpose_a=True)
-    of_line = lambda values: tf.linalg.matvec(family, values)
-    return of_line(T), of_line(log_product - tf.math.log(tf.maximum(total, 1e-30))) + weight
-
-
-def _to_tree(self, values, inputs):
-    "From lines to the tree's bottom level: their average, weighted by exposure."
-    h, bottom = self.hierarchy, self.part.tree.levels[0]
-    return values if bottom == h.levels[0] else tf.linalg.matvec(
-        tf.constant(h.matrix(h.levels[0], bottom), values.dtype), inputs["share"] * values, transpose_a=True)
-
-
-PositiveTotal.to_lines, PositiveTotal.to_tree = _to_lines, _to_tree
 
 # %% ../nbs/12_totals.ipynb #c73d3eed
 def _report(self, state):
@@ -280,7 +291,7 @@ class RealTotal(PositiveTotal):
     root, spread = (-0.3, 0.6), 0.2
     link = staticmethod(tf.identity)
 
-    def unlink(self, total, what):
+    def unlink(self, total, said):
         return total
 
     def ruler(self, log_movement):
