@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REMEDIES', 'warmup_windows', 'learn_scale', 'has_settled', 'Piece', 'pieces', 'Chain', 'place_of', 'write_atomically',
            'cannot_write', 'Checkpoint', 'read_chunk', 'identity', 'PosteriorSamples', 'run_nuts', 'named_values',
-           'prior_values', 'reported']
+           'prior_values', 'reported', 'report_program']
 
 # %% ../nbs/19_sampling.ipynb #4eb17cc9
 import errno

@@ -191,26 +191,32 @@ def expected_products(block: PositiveTotal, log_shares) -> list:
     tree = block.part.tree
     found = [tf.zeros(tree.sizes[-1], log_shares[0].dtype)]
     for k in reversed(range(len(tree.parents))):
-        has = np.array(tree.parents[k]) >= 0
-        found.append(tf.where(has, of_parent(tree, k, found[-1]) + log_shares[k], tf.zeros_like(log_shares[k])))
+        found.append(_unless_alone(tree, k, of_parent(tree, k, found[-1]) + log_shares[k], 0.0))
     return found[::-1]
 
+
+def _unless_alone(tree, k, of_kin, alone):
+    "One value for the nodes of level k that have a parent, another for those that stand alone."
+    has = np.array(tree.parents[k]) >= 0
+    return of_kin if has.all() else tf.where(has, of_kin, alone * tf.ones_like(of_kin))
+
 # %% ../nbs/12_totals.ipynb #038127f2
-def divide(block: PositiveTotal, log_shares, inputs, values):
-    "T of the tree's bottom level, on the scale of the tree, from values of every level."
-    tree, T = block.part.tree, values[-1]
+def divide(block: PositiveTotal, log_shares, inputs, placed):
+    "T of the tree's bottom level, on the scale of the tree, from the pooled values and steps of every level."
+    tree, (pooled, steps, *_) = block.part.tree, placed
+    T = pooled.values[-1]
     for k in reversed(range(len(tree.parents))):
-        has = np.array(tree.parents[k]) >= 0
-        part = tf.exp(log_shares[k]) * inputs[f"counted_{k}"] * tf.constant(has, T.dtype)
-        step = values[k] - of_parent(tree, k, values[k + 1])
-        T = tf.where(has, block.share_out(tree, k, T, part, step), values[k])
+        part = _unless_alone(tree, k, tf.exp(log_shares[k]) * inputs[f"counted_{k}"], 0.0)
+        step = steps.spreads[k] * pooled.deviations[k]
+        T = _unless_alone(tree, k, block.share_out(tree, k, T, part, step), pooled.values[k])
     return T
 
 
 def _share_out(self, tree, k, T, part, step):
     "log T of the children, from log T of the parents, the expected parts and the steps."
-    left, made = (tf.math.log(tf.maximum(sum_of_children(tree, k, x), 1e-30)) for x in (part + 0 * step, part * tf.exp(step)))
-    return of_parent(tree, k, T + left - made) + step
+    log_sum = lambda x: tf.math.log(tf.maximum(sum_of_children(tree, k, x), 1e-30))
+    kept = T - log_sum(part * tf.exp(step))
+    return of_parent(tree, k, kept if min(tree.parents[k]) >= 0 else kept + log_sum(part + 0 * step)) + step
 
 
 PositiveTotal.share_out = _share_out
@@ -244,7 +250,7 @@ def _forward(self, free, inputs, state):
     log_product = expected_products(self, log_shares)[0]
     movement = self.to_tree(state["log_movement"], inputs) + log_product + tf.math.log(inputs["outcome_level"])
     log_prior += self.part.forward(free, inputs, state, *self.ruler(movement))
-    T = divide(self, log_shares, inputs, state["effect"].pooled.values)
+    T = divide(self, log_shares, inputs, state["effect"])
     T, log_product = self.to_lines(T, log_product, inputs, state)
     scale, active = inputs["outcome_level"], inputs["active"]
     state["total"] = tf.exp(log_product) * self.link(T) * scale * active
