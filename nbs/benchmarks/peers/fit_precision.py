@@ -8,7 +8,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from precision import MMM, build_hierarchy
-from precision.data import prepare
+from precision.model import former_default
 
 imported_light = time.perf_counter()
 data, path = common.arguments()
@@ -16,7 +16,7 @@ tree = {}
 for i, p in enumerate(data.to_platform):
     tree.setdefault(f"c{data.to_channel[p]}", {}).setdefault(f"p{p}", []).append(f"t{i}")
 hierarchy = build_hierarchy(tree)
-mmm = MMM(hierarchy, saturation=sys.argv[3])
+mmm = former_default(hierarchy, saturation="none") if sys.argv[3] == "none" else MMM(hierarchy, saturation=sys.argv[3])  # the same model as the peers', or the default
 imported = time.perf_counter()
 fit = mmm.fit(data.y, data.U, data.Z, chains=CHAINS, warmup=WARMUP, draws=DRAWS, seed=SEED, progress=False)
 post, sd = fit.posterior, data.y.std()
@@ -27,4 +27,4 @@ if "saturation_level" in post:
     draws["saturation_level"] = post["saturation_level"].values
 common.write(path, "Precision", {"import": imported - common.STARTED, "compile": fit.timing["compile"],
                                  "sample": fit.timing["warmup"] + fit.timing["sample"], "report": fit.timing["report"]},
-             draws, divergences=int(fit.idata["sample_stats"]["diverging"].values.sum()))
+             draws, divergences=int(fit.drawn["sample_stats"]["diverging"].values.sum()))

@@ -50,7 +50,7 @@ def large():
 
     started = time.perf_counter()
     done = fit(world(100, 260), chains=4, warmup=500, draws=500)
-    found = diagnostics(done.idata)
+    found = diagnostics(done.drawn)
     return {"seconds": time.perf_counter() - started, **{k: done.timing[k] for k in ("compile", "warmup", "sample", "report")},
             "rhat": found["rhat"][0], "min_ess": found["ess_bulk"][0], "divergences": found["divergences"],
             "resident_MB": resident(), "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
@@ -85,14 +85,15 @@ def gradients():
     "Microseconds a gradient, as periods and tacticals grow."
     import numpy as np
     import tensorflow as tf
+    from precision import MMM
     from precision.data import prepare
-    from precision.posterior import build_posterior, log_density
-    from precision.program import SAMPLER_NODES
+    from precision.posterior import log_density
 
     rows = []
     for tacticals, periods in [(20, t) for t in (52, 104, 208, 520, 1040)] + [(n, 208) for n in (10, 50, 100, 200)]:
         sim = world(tacticals, periods)
-        posterior = build_posterior(prepare(sim.hierarchy, sim.y, sim.U, sim.Z, sim.spend), nodes=SAMPLER_NODES)
+        model = MMM(sim.hierarchy)
+        posterior = model.posterior(model.prepared(prepare(sim.hierarchy, sim.y, sim.U, sim.Z, sim.spend)))
         inputs = {name: tf.constant(value, tf.float32) for name, value in posterior.inputs.items()}
 
         @tf.function(jit_compile=True, autograph=False)
