@@ -39,7 +39,7 @@ class Terms:
         return self._each(level, Accounts.node)
 
     def _baseline(self):
-        "(name, draws [S, T]) of intercept and controls."
+        "(name, draws [S, T]) of the intercept, of every part of the moving baseline and of every control."
         yield "intercept", self._ask(Accounts.intercept)
         for name, _ in self.data.moving:
             yield name, self._ask(Accounts.part, name)
@@ -78,7 +78,7 @@ class Contributions(Terms):
         interval: float = 0.9,   # probability inside the interval, equal tails
         draws: bool = False,     # True: all draws instead of a table
     ):                    # as `contributions`
-        "Intercept, controls and every node of a level: in every draw they sum to the fitted mean."
+        "Intercept, season, level, controls and every node of a level: in every draw they sum to the fitted mean."
         return self._table_or_draws(self._everything(level), interval, draws)
 
     def shares(

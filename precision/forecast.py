@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['next_periods', 'Future', 'read_future', 'newcomers_of', 'newcomer_note', 'with_newcomers', 'onward', 'crps',
-           'naive_draws', 'Forecast', 'foretell', 'walk_on', 'plot_forecast', 'split', 'inputs_of', 'to_variables',
+           'naive_draws', 'Forecast', 'foretell', 'plot_forecast', 'walk_on', 'split', 'inputs_of', 'to_variables',
            'from_variables']
 
 # %% ../nbs/25_forecast.ipynb #baa4b46a
@@ -103,7 +103,7 @@ def _begin_to_move(Z, data):
     seen = Z.frame.drop(columns=new)
     return seen if len(seen.columns) else None, ((Z.frame[new] - before.iloc[0]).to_numpy(), np.array([Z.unit_sd[name] for name in new]))
 
-
+# %% ../nbs/25_forecast.ipynb #501b5685
 def newcomers_of(data, U, time) -> tuple:
     "Lines that begin to run; a `PrecisionError` for one of a channel that never ran, since nothing is known of that."
     h, found = data.hierarchy, []
@@ -123,7 +123,7 @@ def newcomer_note(names) -> str:
     "What is said of lines that begin to run."
     return (f"no exposure in the data, so drawn from what the tree knows of its siblings, as wide as they differ: {', '.join(names)}")
 
-
+# %% ../nbs/25_forecast.ipynb #22120bd6
 def with_newcomers(
     accounts: Accounts,
     newcomers: dict,  # {name: [S, N]} of lines without exposure, from the fit's group of this name
@@ -240,23 +240,7 @@ def foretell(
         density = noise.pointwise(np.concatenate([last[:, None], future.y - mean], axis=1), values)[:, 1:]
     return Forecast(future.time, (mean + remembered).mean(axis=0), draws, pd.Series(data.y, data.time, name="y"), future.y, density)
 
-
-def walk_on(accounts, future, rng) -> dict | None:
-    "{part: [S, F]}: the steps that a level takes in the new periods, drawn from their prior; nothing for a season."
-    data = accounts.data
-    if not data.moving:
-        return None
-    walked = {}
-    for part, made in data.moving:
-        walked[part] = np.zeros((accounts.size, len(future.time)))
-        if part.startswith("level"):
-            every, sd = level_step(made), data.y_sd * list(made.unit_sd.values())[0]
-            taken = np.arange(len(data.y), len(data.y) + len(future.time)) // every - (len(data.y) - 1) // every
-            steps = sd * rng.normal(size=(accounts.size, taken[-1]))
-            walked[part] = np.concatenate([np.zeros((accounts.size, 1)), np.cumsum(steps, axis=1)], axis=1)[:, taken]
-    return walked
-
-
+# %% ../nbs/25_forecast.ipynb #d78a5f7a
 def _of_unseen(future, data, size, rng):
     "Effect of controls that the data say nothing about: their coefficients are drawn from the prior [S, F]."
     if future.unseen is None:
@@ -287,6 +271,22 @@ def plot_forecast(
     if "observed" in table:
         ax.plot(table.time, table.observed, label="observed" if past is None else None, **dots)
     return finish_series(ax, time, unit)
+
+# %% ../nbs/25_forecast.ipynb #535adce7
+def walk_on(accounts, future, rng) -> dict | None:
+    "{part: [S, F]}: the steps that a level takes in the new periods, drawn from their prior; nothing for a season."
+    data = accounts.data
+    if not data.moving:
+        return None
+    walked = {}
+    for part, made in data.moving:
+        walked[part] = np.zeros((accounts.size, len(future.time)))
+        if part.startswith("level"):
+            every, sd = level_step(made), data.y_sd * list(made.unit_sd.values())[0]
+            taken = np.arange(len(data.y), len(data.y) + len(future.time)) // every - (len(data.y) - 1) // every
+            steps = sd * rng.normal(size=(accounts.size, taken[-1]))
+            walked[part] = np.concatenate([np.zeros((accounts.size, 1)), np.cumsum(steps, axis=1)], axis=1)[:, taken]
+    return walked
 
 # %% ../nbs/25_forecast.ipynb #5037908d
 def split(

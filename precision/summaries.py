@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WITHOUT_NODES', 'posterior_mean', 'check_interval', 'mean_and_interval', 'summarise_decay_rates', 'Lines', 'Accounts',
-           'lift_of', 'in_users_units', 'where_active', 'of_idle', 'level_of', 'over_time', 'in_total']
+           'lift_of', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time', 'in_total']
 
 # %% ../nbs/20_summaries.ipynb #0b26a7b1
 from dataclasses import dataclass, replace
@@ -68,7 +68,7 @@ class Lines(NamedTuple):
     unit: np.ndarray     # [N] exposure of an ordinary period
     share: np.ndarray    # [N] of its channel's exposure
 
-
+# %% ../nbs/20_summaries.ipynb #320410a5
 @dataclass(frozen=True, eq=False)
 class Accounts:
     "Draws of every term of the fitted mean, in units of the outcome."
@@ -167,7 +167,7 @@ class Accounts:
         bottom = self.data.hierarchy.levels[0]
         return sum(draws for terms in (self.baseline(), self.media(bottom)) for _, draws in terms)
 
-
+# %% ../nbs/20_summaries.ipynb #fc6bb034
 def lift_of(accounts: Accounts, test: LiftTest) -> np.ndarray:
     "What a lift test would have measured in the world of each draw, [S]."
     data, (first, _, until) = accounts.data, window(test, accounts.data)
@@ -213,27 +213,7 @@ def _media_of(effect, accounts) -> tuple:
         media += (sizes[:, i] * response).T
     return sizes, media
 
-
-def where_active(
-    values: dict,  # from `in_users_units`
-    data: Dataset,
-) -> dict:
-    "The same with NaN for nodes without any exposure: the data say nothing of them."
-    h = data.hierarchy
-    of = lambda level: data.active @ h.matrix(h.levels[0], level) > 0
-    return {name: np.where(of(level), v, np.nan) if (level := level_of(name, h)) else v for name, v in values.items()}
-
-
-def of_idle(values: dict, data: Dataset) -> dict:
-    "Decay, efficiency and curve that the tree expects of lines without exposure, NaN for the others; empty where all have some."
-    h, bottom = data.hierarchy, data.hierarchy.levels[0]
-    if data.active.all():
-        return {}
-    lowest = f"effect_{next(level for level in h.levels if f'effect_{level}' in values)}"
-    lines = values | {f"effect_{bottom}": values[lowest][..., h.parent_index(bottom, lowest.removeprefix("effect_"))]}
-    return {name: np.where(data.active, np.nan, v) for name, v in lines.items() if level_of(name, h) == bottom}
-
-
+# %% ../nbs/20_summaries.ipynb #0628748d
 WITHOUT_NODES = ("intercept", "control_effect", "baseline_effect", "sigma", "nu", "phi", "size_exponent", "media_share")
 
 
@@ -245,6 +225,26 @@ def level_of(
     if name.startswith("effect_"):
         return name.removeprefix("effect_")
     return None if name in WITHOUT_NODES else hierarchy.levels[0]
+
+# %% ../nbs/20_summaries.ipynb #99044a97
+def where_active(
+    values: dict,  # from `in_users_units`
+    data: Dataset,
+) -> dict:
+    "The same with NaN for nodes without any exposure: the data say nothing of them."
+    h = data.hierarchy
+    of = lambda level: data.active @ h.matrix(h.levels[0], level) > 0
+    return {name: np.where(of(level), v, np.nan) if (level := level_of(name, h)) else v for name, v in values.items()}
+
+# %% ../nbs/20_summaries.ipynb #50643cbc
+def of_idle(values: dict, data: Dataset) -> dict:
+    "Decay, efficiency and curve that the tree expects of lines without exposure, NaN for the others; empty where all have some."
+    h, bottom = data.hierarchy, data.hierarchy.levels[0]
+    if data.active.all():
+        return {}
+    lowest = f"effect_{next(level for level in h.levels if f'effect_{level}' in values)}"
+    lines = values | {f"effect_{bottom}": values[lowest][..., h.parent_index(bottom, lowest.removeprefix("effect_"))]}
+    return {name: np.where(data.active, np.nan, v) for name, v in lines.items() if level_of(name, h) == bottom}
 
 # %% ../nbs/20_summaries.ipynb #a7c0c4e4
 def over_time(
