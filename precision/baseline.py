@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BROUGHT', 'PAIRS', 'SEASON_SD', 'LEVEL_SD', 'STEPS', 'YEAR', 'follows', 'unexplained', 'season_of',
-           'level_of_baseline', 'level_step', 'scaled_by', 'moving_baseline', 'part_notes']
+           'level_of_baseline', 'made_again', 'level_step', 'scaled_by', 'moving_baseline', 'part_notes']
 
 # %% ../nbs/05_baseline.ipynb #0b3b5a08
 import numpy as np
