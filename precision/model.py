@@ -20,10 +20,11 @@ import precision.plots as plots
 from .answers import Drawn, flattened
 from .baseline import moving_baseline, part_notes
 from .blocks import baseline_design
+from .checks import cost_of
 from .checkup import PRIOR_DRAWS, Checkup, check_up
 from .data import PASTS, Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, named, smallest_ess, to_idata
-from .experiments import LiftTest, check_experiments
+from .experiments import CostTarget, LiftTest, check_experiments
 from .forecast import (
     Forecast, foretell, from_variables, newcomer_note, onward, read_future, split, to_variables, walk_on, with_newcomers)
 from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_whole, choose
@@ -70,7 +71,7 @@ class Fit(Drawn):
         return judge(self.drawn)
 
     def lifts(self, interval=0.9) -> pd.DataFrame:
-        "Every lift test beside what the model says of it: measured, se, mean, lower, upper, in units of the outcome."
+        "Every lift test beside what the model says of it: measured, se, mean, lower, upper, summed over the window, in units of the outcome."
         tests = [test for test in self.experiments if isinstance(test, LiftTest)]
         if not tests:
             raise PrecisionError("this fit had no lift tests; give them to MMM.fit(..., experiments=[LiftTest(...)])")
@@ -78,13 +79,22 @@ class Fit(Drawn):
             lift_of(self.accounts, test), interval) for test in tests]
         return pd.DataFrame(rows)
 
+    def cost_targets(self, interval=0.9) -> pd.DataFrame:
+        "Every cost target beside what the model says of it: stated, se, mean, lower, upper, currency per unit of the outcome."
+        targets = [target for target in self.experiments if isinstance(target, CostTarget)]
+        if not targets:
+            raise PrecisionError("this fit had no cost targets; give them to MMM.fit(..., experiments=[CostTarget(...)])")
+        return pd.DataFrame([{"node": target.node, "stated": target.cost, "se": target.se} | mean_and_interval(
+            cost_of(self.accounts, target), interval) for target in targets])
+
     def prior_vs_posterior(self, draws=4000, seed=0) -> pd.DataFrame:
         "What the data have added: prior and posterior medians and 90% ranges, and which results merely repeat the prior."
         return against_prior(self.mmm.draw_prior(self.data, draws, seed).variables, self.posterior)
 
     def check(self) -> Checkup:
-        "May I believe this fit, and what should I do? Twenty-one checks in plain words; `.plot()` shows them on one page."
-        return check_up(self.idata, self.accounts, self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts, self.mmm.noise)
+        "May I believe this fit, and what should I do? Twenty-seven checks in plain words; `.plot()` shows them on one page."
+        prior = self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts
+        return check_up(self.idata, self.accounts, prior, self.mmm.noise, self.mmm.priors, self.experiments)
 
     def predict(
         self,

@@ -4,14 +4,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import signal, stats
 
-from precision.checks import breusch_pagan, delay_finding, feedback_finding, in_step, inflation, lag_test, ljung_box, scores, step_finding
-from precision.checkup import Checkup, check_up
+from precision.checkup import UNSEEN, Checkup, check_up
+from precision.checks import (
+    Stated, breusch_pagan, collinearity_finding, cost_of, decays_finding, delay_finding, experiments_finding, feedback_finding, in_step, inflation,
+    lag_test, ljung_box, media_prior_finding, partners, past_finding, prior_findings, scores, season_finding, standard_errors, step_finding, yearly,
+    zeros_finding)
+from precision.data import Controls
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
+from precision.experiments import CostTarget, LiftTest
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.model import MMM, Fit
 from precision.noise import LIKELIHOODS, RESIDUALS, noise_of
+from precision.priors import Priors
+from precision.summaries import lift_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=100, draws=80, progress=False)
@@ -41,9 +48,16 @@ def with_data(fit, **changes):
     return check_up(fit.idata, accounts, fit.mmm.draw_prior(fit.data, 300, 0).accounts, fit.mmm.noise)
 
 
+@pytest.fixture(scope="module")
+def still():
+    "One with a baseline that stands still."
+    y, U, Z = data()
+    return MMM(build_hierarchy(TREE), baseline="none").fit(y, U, Z, **QUICK)
+
+
 def test_a_fit_without_problems_is_left_in_peace(fit):
     checkup = fit.check()
-    of_the_model = [finding for finding in checkup.findings if finding.check not in ("chains", "means", "intervals", "divergences")]
+    of_the_model = [finding for finding in checkup.findings if finding.check not in ("chains", "means", "intervals", "divergences", "decays")]
     assert {finding.verdict for finding in of_the_model} == {"good"}, checkup
     assert checkup.worst == max((f.verdict for f in checkup.findings), key=["good", "look", "bad"].index)
     table = checkup.to_frame()
@@ -207,27 +221,62 @@ def test_one_tactical_without_controls_with_few_integer_periods_comes_back_from_
     plt.close(again.plot())
 
 
-def test_controls_that_bring_priors_do_not_inflate(fit):
-    many = {f"z{i}": 1.0 for i in range(98)}
-    Z = np.random.default_rng(0).normal(size=(100, 98))
-    values = fit.accounts.values | {"control_effect": np.zeros((fit.accounts.size, 98))}
-    from dataclasses import replace
+def test_the_same_columns_give_the_same_verdict_however_they_were_given():
+    y, U, Z = data()
+    Z = Z.assign(copy=U.a * np.random.default_rng(0).normal(1, 0.03, len(U)))
+    model, found = MMM(build_hierarchy(TREE)), []
+    for given in (Z, Controls.of(Z)):
+        fit = model.fit(y, U, given, **(QUICK | {"warmup": 50, "draws": 30}))
+        found.append(fit.check()["collinearity"])
+    assert [f.verdict for f in found] == ["bad", "bad"] and found[0].value == pytest.approx(found[1].value, rel=0.05)
+    assert "copy" in found[0].evidence and "vary a against copy" in found[0].remedy
+    held = collinearity_finding(U, Z[["copy"]].reset_index(drop=True), [1e-6])  # a control that is believed to do nothing
+    assert held.verdict == "good"
 
-    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
-    told = {}
-    for unit_sd in (None, many):
-        accounts = replace(fit.accounts, values=values, data=replace(fit.data, Z=Z, controls=tuple(many), control_unit_sd=unit_sd))
-        told[unit_sd is None] = check_up(fit.idata, accounts, prior, fit.mmm.noise)["collinearity"].verdict
-    assert told == {True: "bad", False: "good"}
+
+def test_all_partners_of_an_exact_sum_are_named():
+    rng = np.random.default_rng(0)
+    U = pd.DataFrame(rng.gamma(2, size=(100, 4)), columns=list("abcd")).assign(total=lambda U: U.a + 0.7 * U.b)
+    found = collinearity_finding(U, pd.DataFrame(index=range(100)), [])
+    assert found.verdict == "bad" and np.isinf(found.value) and set(partners(U, np.inf, "total")) == {"a", "b"}
+    assert all(name in found.remedy for name in {"a", "b", "total"})
 
 
-def test_a_period_that_sways_the_result_is_named(fit):
-    groups = groups_of(fit.idata)
+@pytest.mark.parametrize("seed", range(5))
+def test_forty_series_of_their_own_are_left_in_peace(seed):
+    rng = np.random.default_rng(seed)
+    U = pd.DataFrame(np.exp(signal.lfilter([1.0], [1.0, -0.7], rng.normal(size=(40, 156)), axis=1)).T).add_prefix("x")
+    assert collinearity_finding(U, pd.DataFrame(rng.normal(size=(156, 6))), np.full(6, np.inf)).verdict == "good"
+
+
+def test_more_columns_than_periods_can_carry_are_named():
+    rng = np.random.default_rng(0)
+    found = collinearity_finding(pd.DataFrame(rng.gamma(2, size=(60, 4))).add_prefix("x"), pd.DataFrame(rng.normal(size=(60, 58))), np.full(58, np.inf))
+    assert found.verdict == "bad" and "62 exposures and controls on 60 periods" in found.evidence
+
+
+def test_a_period_that_sways_the_result_is_named(still):
+    groups = groups_of(still.idata)
     density = groups["log_likelihood"]["y"].copy(deep=True)
     density[..., 17] = 8 * density[..., 17] * np.random.default_rng(0).standard_cauchy(density.shape[:2])
     idata = to_idata(groups | {"log_likelihood": groups["log_likelihood"].assign(y=density)}, {})
-    found = check_up(idata, fit.accounts, fit.mmm.draw_prior(fit.data, 300, 0).accounts, fit.mmm.noise)["one week"]
-    assert found.verdict == "bad" and found.where == str(fit.data.time[17].date())
+    found = check_up(idata, still.accounts, still.mmm.draw_prior(still.data, 300, 0).accounts, still.mmm.noise)["one week"]
+    assert found.verdict == "bad" and found.where == str(still.data.time[17].date())
+
+
+def test_single_periods_are_judged_with_the_moving_baseline_fitted_to_the_others(fit):
+    from precision.blocks import baseline_design
+    from precision.checkup import _single_periods
+
+    data, t = fit.data, 40
+    density = groups_of(_single_periods(fit.idata, fit.accounts, fit.mmm.noise, fit.mmm.priors))["log_likelihood"]["y"].values.reshape(-1, 100)
+    Q, d, *_ = baseline_design(data, fit.mmm.priors)
+    media = sum(fit.accounts.tactical(i)[0] for i in range(4)) / data.y_sd
+    r, variance = data.y_scaled - media + media.mean(), (fit.accounts.values["sigma"][0] / data.y_sd) ** 2
+    V = (Q * d ** 2) @ Q.T + variance * np.eye(100)
+    others = np.arange(100) != t
+    gain = np.linalg.solve(V[np.ix_(others, others)], V[others, t])
+    assert density[0, t] == pytest.approx(stats.norm.logpdf(r[t], gain @ r[others], np.sqrt(V[t, t] - gain @ V[others, t])))
 
 
 def test_a_misspelt_check_is_answered(fit):
@@ -264,3 +313,151 @@ def test_a_checkup_without_a_single_good_finding_still_prints():
     bad = Finding("memory", "bad", 0.0, 0.01, "", "Residuals remember", "add a trend")
     said = repr(Checkup((bad,), pd.RangeIndex(1), *[None] * 6))
     assert said.startswith("May I believe this? Not yet (1 checks: 1 bad)") and "Do: add a trend." in said and "good" not in said
+
+
+def test_a_checkup_never_says_yes(fit):
+    good = Finding("memory", "good", 0.5, 0.01, "", "Residuals do not remember")
+    said = repr(Checkup((good,), pd.RangeIndex(1), *[None] * 6))
+    assert said.startswith("May I believe this? No problem found (1 checks: 1 good)") and "Yes" not in said
+    assert "What checks cannot see" in said and "same week's sales" in UNSEEN and "What checks cannot see" in repr(fit.check())
+
+
+def test_the_medias_prior_is_judged():
+    shares = np.exp(np.random.default_rng(0).normal(np.log(0.17), 0.6, 2000))
+    absurd, repeated, learnt = (media_prior_finding(*draws) for draws in ((10 * shares, shares), (shares, shares), (shares, 0.2 * (shares / 0.17) ** 0.1)))
+    assert (absurd.verdict, repeated.verdict, learnt.verdict) == ("bad", "look", "good")
+    assert absurd.value == pytest.approx(np.quantile(10 * shares, 0.95)) and repeated.value == pytest.approx(1, abs=0.01) and learnt.value < 0.2
+    assert "repeats what was put in" in repeated.evidence and "media_share" in absurd.remedy
+
+
+def test_what_the_data_want_of_a_stated_total_is_found_from_prior_and_posterior():
+    rng = np.random.default_rng(0)
+    prior_sd, data_sd, wants = 0.5, 1.0, 3.0  # a normal statement about zero, and data that say 3
+    variance = 1 / (prior_sd ** -2 + data_sd ** -2)
+    before, after = rng.normal(0, prior_sd, 200_000), rng.normal(variance * wants / data_sd ** 2, np.sqrt(variance), 200_000)
+    assert standard_errors(before, after) == pytest.approx(wants / np.hypot(prior_sd, data_sd), rel=0.02)
+    held = Stated("tv", "ROI", np.exp(before), np.exp(after), (0.4, 2.3), (np.exp(before), np.exp(before - 5)))
+    assert held.pull > 5 and not held.outside and "moves less" in str(held)
+    total = pd.DataFrame({"variable": "total", "node": ["a"], "left": [0.3], "moved": [0.1]})
+    found = prior_findings(total, pd.Series([1.0], ["a"]), [held])[1]
+    assert found.verdict == "bad" and "the ROI of tv was expected at 0.4 to 2.3" in found.evidence
+    assert prior_findings(total, pd.Series([1.0], ["a"]), [Stated("tv", "ROI", np.exp(before), np.exp(before), (0.4, 2.3))])[1].verdict == "good"
+    beyond = Stated("tv", "ROI", np.exp(before), np.exp(before / 3 + 0.5), (0.9, 1.1))
+    assert beyond.outside and prior_findings(total, pd.Series([1.0], ["a"]), [beyond])[1].verdict == "look"
+
+
+@pytest.mark.parametrize("factor, named", [(10, True), (1, False)])
+def test_a_stated_return_is_named_where_media_move_otherwise(factor, named):
+    y, U, Z = data()
+    roi = (0.4 * U.a.sum() + 0.2 * U.b.sum()) / (U.a.sum() + U.b.sum())
+    model = MMM(build_hierarchy(TREE), Priors(roi={"x": (0.85 * factor * roi, 1.15 * factor * roi)}))
+    found = model.fit(y, U, Z, spend=U, **QUICK).check()["surprise"]
+    assert (found.verdict != "good") == named and ("the ROI of x was expected" in found.evidence) == named, found
+
+
+def test_the_data_are_not_said_to_have_spoken():
+    total = pd.DataFrame({"variable": "total", "node": ["a", "b"], "left": [0.7, 0.76], "moved": [0.0, 0.1]})
+    found = prior_findings(total, pd.Series([1.0, 1.0], ["a", "b"]))[0]
+    assert found.verdict == "good" and "73% is left (median; most: 76% of b)" in found.evidence and "spoken" not in found.evidence
+
+
+def test_decays_that_repeat_the_prior_are_counted():
+    table = pd.DataFrame({"variable": "decay", "node": list("abcd"), "left": [0.9, 0.9, 0.9, 0.2], "repeats_prior": [True, True, True, False]})
+    found = decays_finding(table)
+    assert (found.verdict, found.value) == ("look", 0.75) and "3 of 4 decays repeat the prior" in found.evidence
+    assert decays_finding(table.assign(repeats_prior=[True, True, False, False])).verdict == "good"
+
+
+def test_what_hangs_on_the_time_before_is_the_carry_over_into_the_data(fit):
+    from dataclasses import replace
+
+    assert past_finding(fit.accounts).verdict == "good"
+    values = fit.accounts.values | {"decay": np.full_like(fit.accounts.values["decay"], 0.97)}
+    long = replace(fit.accounts, values=values)
+    found = past_finding(long)
+    assert found.verdict == "look" and "U_history" in found.remedy
+    never = past_finding(replace(long, data=replace(fit.data, past="nothing")))
+    assert never.verdict != "good" and "never to have run" in never.evidence and never.value > found.value  # of a smaller total
+    history = np.tile(fit.data.U.mean(axis=0), (200, 1))
+    assert past_finding(replace(long, data=replace(fit.data, history=history))).verdict == "good"
+
+
+def test_experiments_that_the_model_cannot_reproduce_are_named(fit):
+    from dataclasses import replace
+
+    test = LiftTest("x", fit.data.time[50], fit.data.time[53], 1.0, 1.0, change=-1.0)
+    lift = lift_of(fit.accounts, test)
+    agrees = replace(test, lift=lift.mean(), se=lift.std())
+    far, more = replace(agrees, lift=5 * lift.mean()), replace(agrees, lift=-lift.mean())
+    told = {name: experiments_finding(tests, fit.accounts) for name, tests in {
+        "none": [], "agrees": [agrees], "far": [far], "more": [more], "two": [agrees, far]}.items()}
+    assert np.isnan(told["none"].value) and told["agrees"].value < 0.01
+    assert told["far"].value == pytest.approx(4 * abs(lift.mean()) / np.hypot(lift.std(), lift.std()))
+    assert told["far"].verdict == told["more"].verdict == told["two"].verdict == "bad"
+    assert "less exposure sells more" in told["more"].evidence and "contradict each other" in told["two"].evidence
+    assert told["none"].verdict == told["agrees"].verdict == "good"
+
+
+def test_cost_targets_have_a_table_and_a_check():
+    y, U, Z = data()
+    targets = [CostTarget("x", 3.0, 0.5), CostTarget("c", 50.0, 0.01)]
+    fit = MMM(build_hierarchy(TREE)).fit(y, U, Z, spend=U, experiments=targets, **QUICK)
+    table, draws = fit.cost_targets(), cost_of(fit.accounts, targets[0])
+    assert list(table.columns) == ["node", "stated", "se", "mean", "lower", "upper"] and table["mean"][0] == pytest.approx(draws.mean())
+    brought = sum(fit.accounts.tactical(i).sum(axis=1) for i in (0, 1))
+    np.testing.assert_allclose(draws, U[["a", "b"]].to_numpy().sum() / brought)
+    found = fit.check()["experiments"]
+    assert not np.isnan(found.value) and ("cost target of c" in found.evidence or found.verdict == "good")
+    with pytest.raises(PrecisionError, match="no lift tests"):
+        fit.lifts()
+
+
+def test_a_season_that_is_missing_is_named_and_one_that_is_there_is_not(still):
+    from dataclasses import replace
+
+    rng, T = np.random.default_rng(0), 156
+    weeks, year = pd.date_range("2022-01-03", periods=T, freq="W-MON"), np.cos(2 * np.pi * np.arange(T) / 52.18)
+    U = np.exp(0.4 * rng.normal(size=(T, 2)))
+    world = replace(still.data, time=weeks, y=100 + 10 * year + rng.normal(0, 5, T), Z=np.empty((T, 0)), controls=())
+    planned = season_finding(world, U * np.exp(0.5 * year)[:, None], list("ab"))
+    assert planned.verdict == "bad" and "auto" in planned.remedy and "no substitute" in planned.remedy
+    assert season_finding(world, U, list("ab")).verdict == "look"  # sales alone
+    known = replace(world, Z=year[:, None], controls=("year",))
+    assert season_finding(known, U * np.exp(0.5 * year)[:, None], list("ab")).verdict == "good"
+    short = replace(world, time=weeks[:40], y=world.y[:40], Z=world.Z[:40])
+    assert np.isnan(season_finding(short, U[:40], list("ab")).value)
+    wander = signal.lfilter([1.0], [1.0, -0.9], rng.normal(size=(200, T)), axis=1)
+    waves = np.column_stack([year, np.sin(2 * np.pi * np.arange(T) / 52.18)])
+    assert np.mean([yearly(x, waves, np.empty((T, 0)))[1] < 0.01 for x in wander]) < 0.06  # no season, but a memory
+
+
+def test_an_outcome_full_of_zeros_is_named():
+    assert [zeros_finding(np.r_[np.zeros(n), np.ones(100 - n)]).verdict for n in (0, 10, 15, 60)] == ["good", "good", "look", "bad"]
+
+
+def test_sampling_longer_is_no_remedy_for_a_decay_that_plays_the_trend():
+    from precision.draws import _agreement
+
+    assert "sample longer" in _agreement(1.5, "decay[a]", 4).remedy
+    found = _agreement(1.5, "decay[a]", 4, "a")
+    assert found.verdict == "bad" and "baseline='auto'" in found.remedy and "half_life" in found.remedy and "near 0.99" in found.evidence
+
+
+def test_sales_and_budgets_that_grow_together_are_no_feedback():
+    accused = 0
+    for seed in range(40):
+        rng, trend = np.random.default_rng(seed), np.linspace(1, 2, 120)
+        U = rng.gamma(6, size=(120, 3)) * trend[:, None]
+        z = rng.normal(size=120)
+        accused += feedback_finding(U, list("abc"), z, 100 * trend + 3 * z).verdict != "good"
+    assert accused <= 2
+
+
+def test_memory_is_judged_in_single_draws_where_averages_are_bent_back():
+    rng, T = np.random.default_rng(0), 160
+    steps = (np.arange(T)[:, None] // 4 == np.arange(T // 4)).astype(float)
+    kept = steps @ np.linalg.inv(steps.T @ steps + np.eye(T // 4)) @ steps.T
+    e = steps @ rng.normal(size=T // 4) + rng.normal(size=T)
+    root = np.linalg.cholesky(kept + 1e-9 * np.eye(T))
+    drawn = e - kept @ e - (root @ rng.normal(size=(T, 300))).T
+    assert ljung_box(drawn, 10)[1] > 0.01 > ljung_box(drawn.mean(axis=0), 10)[1]
