@@ -25,6 +25,7 @@ from .effects import PositiveEffect, RealEffect
 from .hierarchy import Hierarchy, PrecisionError
 from .media import LinearMedia
 from .priors import find_nodes
+from .totals import RealTotal
 
 # %% ../nbs/15_experiments.ipynb #b1cda1be
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ def experiment_blocks(
 ) -> tuple:                 # none, one or two blocks
     "The blocks that bring experiments into the likelihood."
     costs = [e for e in experiments if isinstance(e, CostTarget)]
-    if costs and isinstance(effect, RealEffect):
+    if costs and isinstance(effect, (RealEffect, RealTotal)):
         raise PrecisionError(f"{_label(costs[0])}: with effect='real' a contribution may be zero or negative, and a unit of outcome then "
                              "has no cost; use effect='positive', or say what is believed as Priors(roi={node: (low, high)})")
     kinds = ((LiftTests, LiftTest), (CostTargets, CostTarget))
