@@ -7,6 +7,8 @@ __all__ = ['BROUGHT', 'PAIRS', 'SEASON_SD', 'LEVEL_SD', 'STEPS', 'YEAR', 'follow
            'level_of_baseline', 'made_again', 'level_step', 'scaled_by', 'moving_baseline', 'part_notes']
 
 # %% ../nbs/05_baseline.ipynb #0b3b5a08
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -118,9 +120,13 @@ def scaled_by(made: Controls, factor: float) -> Controls:
     return Controls(made.frame, {name: sd * factor for name, sd in made.unit_sd.items()}, made.recipe, made.notes)
 
 
-def moving_baseline(data: Dataset) -> tuple:  # (part, `Controls`) pairs
+def moving_baseline(
+    data: Dataset,
+    believed=slice(None),  # which controls may have an effect: bool [J], or all
+) -> tuple:                # (part, `Controls`) pairs
     "The parts of a baseline that moves, for data with these dates, controls and outcome."
     calendar, taken = Calendar.of(data.time), {*data.controls}.union(*data.hierarchy.names.values())
+    data = replace(data, Z=data.Z[:, believed])
     seasons, level = season_of(data, calendar), level_of_baseline(data, calendar)
     waves = [made.frame.to_numpy() for _, made in seasons]
     size = unexplained(data, np.column_stack([np.empty((len(data.y), 0)), *waves]))

@@ -19,7 +19,7 @@ import xarray as xr
 import precision.plots as plots
 from .answers import Drawn, flattened
 from .baseline import moving_baseline, part_notes
-from .blocks import baseline_design
+from .blocks import baseline_design, control_sds
 from .checks import cost_of
 from .checkup import PRIOR_DRAWS, Checkup, check_up
 from .data import PASTS, Dataset, prepare
@@ -245,7 +245,7 @@ class Enough:
         return int(min(-(-missing // CHUNK) * CHUNK, self.most - have))
 
 # %% ../nbs/30_model.ipynb #73601730
-BASELINES = {"auto": moving_baseline, "none": lambda data: ()}
+BASELINES = {"auto": moving_baseline, "none": lambda data, believed: ()}
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class MMM:
     def prepared(self, data: Dataset) -> Dataset:
         "Data that went through the door, with what this model assumes of them: its baseline, the past, and the ordinary period."
         data = replace(data, past=self.past, ordinary="paid" if self.measure == "total" else "mean")
-        return data if data.moving else replace(data, moving=BASELINES[self.baseline](data))
+        return data if data.moving else replace(data, moving=BASELINES[self.baseline](data, control_sds(data, self.priors) > 0))
 
     @property
     def options(self) -> dict:

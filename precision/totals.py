@@ -72,7 +72,8 @@ def expectations(
         family &= weight > 0
         kin = family & (own[:, None] == own)
         several, all_of_them = (((group @ (below.T @ channels)) > 0).sum(axis=1) for group in (kin, family))
-        found.append({"log_weight": np.log(np.where(weight > 0, weight / weight.max(), 1.0)), "counted": (weight > 0).astype(float),
+        relative = weight / np.maximum((own[:, None] == own) @ weight, 1e-300)  # so that no currency is too large or too small
+        found.append({"log_weight": np.log(np.where(weight > 0, relative, 1.0)), "counted": (weight > 0).astype(float),
                       "kin": kin.astype(float), "log_units": np.log(np.maximum(several, 1) / np.maximum(all_of_them, 1))})
     return found
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_posterior import curve_by_hand, decay_by_hand, effect_by_hand
+from test_posterior import curve_by_hand, decay_by_hand, effect_by_hand, totals_by_hand
 
 from precision.adstock import adstock_geometric_np
 from precision.data import prepare
@@ -61,13 +61,22 @@ def said_by_hand(x, posterior, spend, normalize, **options):
     data, h = posterior.data, posterior.data.hierarchy
     free = dict(zip(posterior.sizes, np.split(x, np.cumsum(list(posterior.sizes.values()))[:-1])))
     delta, _ = decay_by_hand(h, free, "nested")
-    e, _ = effect_by_hand(h, free, options.get("effect", "positive"), "nested")
     past = 0 if data.history is None else len(data.history)
     exposure = data.U if data.history is None else np.vstack([data.history, data.U])
 
+    if options["measure"] == "efficiency":
+        e, _ = effect_by_hand(h, free, options["effect"], "nested")
+        size, unit, before = e * data.share, data.U.mean(axis=0), np.zeros((0, 5))
+    else:  # what ran before is that of the world that was seen, whatever a test would have changed
+        unit = (data.U ** 2).sum(axis=0) / data.U.sum(axis=0)
+        before = np.tile(exposure[:13].mean(axis=0), (4000, 1))
+    responses = lambda exposure: curve_by_hand(h, free, options["saturation"], adstock_geometric_np(
+        np.vstack([before, exposure]) / unit, delta, normalize))[len(before) + past:]
+    if options["measure"] == "total":
+        size = totals_by_hand(data, free, options["effect"], "nested", "learnt", {}, None)[0] / responses(exposure).mean(axis=0)
+
     def terms(exposure):
-        a = adstock_geometric_np(exposure / data.U.mean(axis=0), delta, normalize)
-        return (curve_by_hand(h, free, options["saturation"], a) * e * data.share * data.y.std())[past:]
+        return responses(exposure) * size * data.y.std()
 
     total = 0.0
     for test, (first, last, until) in TESTS:
@@ -87,8 +96,11 @@ def said_by_hand(x, posterior, spend, normalize, **options):
 
 @pytest.mark.parametrize("saturation", ["none", "michaelis_menten", "hill", "logistic"])
 @pytest.mark.parametrize("normalize, history, effect", [(True, 0, "positive"), (False, 7, "positive"), (True, 7, "real")])
-def test_experiments_add_to_the_density_what_scipy_says(saturation, normalize, history, effect):
-    data, options = dataset(history=history), dict(saturation=saturation, effect=effect)
+@pytest.mark.parametrize("measure", ["total", "efficiency"])
+def test_experiments_add_to_the_density_what_scipy_says(saturation, normalize, history, effect, measure):
+    data, options = dataset(history=history), dict(saturation=saturation, effect=effect, measure=measure, weights="learnt" if measure == "total" else "exposure")
+    if measure == "total":
+        data = replace(data, past="steady", ordinary="paid")
     experiments = (*(test for test, _ in TESTS), *(TARGETS if effect == "positive" else ()))
     with_them, without = (build_posterior(data, experiments=some, normalize_adstock=normalize, **options) for some in (experiments, ()))
     points = np.random.default_rng(1).normal(0, 0.7, (4, without.dimension))
@@ -97,9 +109,10 @@ def test_experiments_add_to_the_density_what_scipy_says(saturation, normalize, h
     np.testing.assert_allclose(added, by_hand, rtol=1e-4)
 
 
-def test_a_cost_of_what_may_earn_nothing_is_refused():
+@pytest.mark.parametrize("measure", ["total", "efficiency"])
+def test_a_cost_of_what_may_earn_nothing_is_refused(measure):
     with pytest.raises(PrecisionError, match="CostTarget of 'x': with effect='real' a contribution may be zero"):
-        build_posterior(dataset(), experiments=tuple(TARGETS), effect="real")
+        build_posterior(dataset(), experiments=tuple(TARGETS), effect="real", measure=measure)
 
 
 def test_the_order_of_experiments_does_not_matter():
@@ -301,7 +314,7 @@ def test_lifts_are_those_of_the_contributions(fit):
     world = U.copy()
     world.loc["2024-03-04":"2024-04-14", ["a", "b", "c"]] = 0.0
     accounts = fit.accounts
-    dark = replace(accounts, x=world.to_numpy() / U.mean().to_numpy())
+    dark = replace(accounts, x=world.to_numpy() / ((U ** 2).sum() / U.sum()).to_numpy())
     difference = (dark.node("channel", "x") - accounts.node("channel", "x"))[:, 9:15].sum(axis=1)
     row = fit.lifts().iloc[0]
     assert np.isclose(row["mean"], difference.mean()) and np.isclose(row["lower"], np.quantile(difference, 0.05))
@@ -311,7 +324,7 @@ def test_lifts_are_those_of_the_contributions(fit):
 def test_other_measurements_of_the_same_shape_compile_nothing(fit):
     other = [LiftTest("x", "2024-06-03", "2024-07-14", change=0.5, lift=77, se=11), CostTarget("x", cost=2.0, se=1.0)]
     y, U, Z, spend = tables(seed=5)
-    posterior = build_posterior(prepare(H, y, U, Z, spend), experiments=tuple(other), nodes=16)
+    posterior = fit.mmm.posterior(fit.mmm.prepared(prepare(H, y, U, Z, spend)), other)
     assert Program(posterior).compile_seconds == 0
 
 

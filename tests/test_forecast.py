@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
 
+from precision.answers import flattened
 from precision.controls import events, fourier, local_level, trend_knots
 from precision.data import Controls, prepare
-from precision.draws import groups_of
+from precision.draws import groups_of, labelled
 from precision.forecast import (
     crps, foretell, from_variables, inputs_of, naive_draws, next_periods, onward, read_future, split, to_variables)
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
 from precision.model import MMM, Fit
 from precision.saturation import SATURATIONS
+from precision.saving import data_groups
 from precision.summaries import Accounts
 
 matplotlib.use("Agg")
@@ -225,11 +227,24 @@ def test_columns_are_matched_by_name_and_arrays_by_position():
         read_future(prepare(H, Y[:40], U[:40]), *NEW)
 
 
-def test_a_tactical_without_exposure_in_the_fit_has_no_future():
-    data = prepare(H, Y[:40], U[:40].assign(c=0.0), Z[:40])
-    with pytest.raises(PrecisionError, match="'c' has exposure at 2024-10-07 and had none in the 40 periods"):
+def test_a_channel_without_exposure_in_the_fit_has_no_future():
+    data = prepare(H, Y[:40], U[:40].assign(c=0.0, d=0.0), Z[:40])
+    with pytest.raises(PrecisionError, match="'c' has exposure at 2024-10-07, and neither it nor another line of 'y' had any in the 40 periods"):
         read_future(data, *NEW)
+    with pytest.raises(PrecisionError, match="'d' has exposure at 2024-10-28, and neither it nor another line of 'y'"):
+        read_future(data, NEW[0].assign(c=0.0, d=[0.0] * 3 + [5.0] * 7), NEW[1])
+    quiet = read_future(data, NEW[0].assign(c=0.0, d=0.0), NEW[1])
+    assert quiet.newcomers == ()
+    v = values()
+    v["decay"][:, 2:] = np.nan
+    assert np.isfinite(onward(Accounts(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
+
+
+def test_a_line_without_exposure_in_the_fit_is_a_newcomer_where_its_channel_ran():
+    data = prepare(H, Y[:40], U[:40].assign(c=0.0), Z[:40])
+    assert read_future(data, *NEW).newcomers == ("c",)
     quiet = read_future(data, NEW[0].assign(c=0.0), NEW[1])
+    assert quiet.newcomers == ()
     v = values()
     v["decay"][:, 2] = np.nan
     assert np.isfinite(onward(Accounts(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
@@ -253,8 +268,9 @@ def test_what_is_left_is_checked_like_any_data():
         split(prepare(H, flat, U, Z), 20)
     with pytest.raises(PrecisionError, match="the control 'promo' does not move in the 40 periods"):
         split(prepare(H, Y, U, Z.assign(promo=(Y.index >= Y.index[45]) * 1.0)), 20)
-    with pytest.raises(PrecisionError, match="'c' has exposure at 2024-10-07 and had none"):
-        split(prepare(H, Y, pd.concat([U[:40].assign(c=0.0), U[40:]]), Z), 20)
+    with pytest.raises(PrecisionError, match="'c' has exposure at 2024-10-07, and neither it nor another line of 'y' had any"):
+        split(prepare(H, Y, pd.concat([U[:40].assign(c=0.0, d=0.0), U[40:]]), Z), 20)
+    assert split(prepare(H, Y, pd.concat([U[:40].assign(c=0.0), U[40:]]), Z), 20)[1].newcomers == ("c",)
     with pytest.raises(PrecisionError, match="which begins at .*'d' has spend but no exposure"):
         split(prepare(H, Y, pd.concat([U[:40].assign(d=0.0), U[40:]]), Z, U), 20)
 
@@ -291,9 +307,12 @@ def test_a_control_that_stood_still_somewhere_counts_its_changes_from_there():
 
 
 def test_what_was_held_out_comes_back():
-    _, held = split(prepare(H, Y, U, local_level(Y.index, every=5)), 20)
-    back = from_variables(to_variables(held, "tactical"))
+    kept, held = split(prepare(H, Y, pd.concat([U[:40].assign(c=0.0), U[40:]]), local_level(Y.index, every=5)), 20)
+    groups = data_groups(kept)
+    groups["constant_data"] = groups["constant_data"].merge(to_variables(held, "tactical"))
+    back = from_variables(groups_of(labelled(groups, kept))["constant_data"])
     assert all(np.array_equal(getattr(held, name), getattr(back, name)) for name in ("time", "U", "Z", "y", "unseen", "unseen_sd"))
+    assert held.newcomers == back.newcomers == ("c",)
     assert from_variables(groups_of(to_fit().idata)["constant_data"]) is None
 
 
@@ -391,8 +410,11 @@ def test_contributions_of_the_future_add_up_to_its_mean():
     new = U[:6].to_numpy(), Z[:6].to_numpy()
     media = fit.predict_contributions(new[0], "tactical", draws=True).sum("node")
     p, centred = fit.posterior, xr.DataArray(Z[:6] - Z.mean(), dims=("time", "control"))
-    baseline = p.intercept + p.control_effect @ centred.drop_vars("time")
-    np.testing.assert_allclose((media + baseline).mean(("chain", "draw")), fit.predict(*new)["mean"], rtol=1e-6)
+    parts = fit.predict_decomposition(*new, draws=True)
+    baseline = p.intercept + p.control_effect @ centred.drop_vars("time") + parts.sel(node=["season", "level"]).sum("node").drop_vars("time")
+    np.testing.assert_allclose((media.drop_vars("time") + baseline).mean(("chain", "draw")), fit.predict(*new)["mean"], rtol=1e-6)
+    assert list(parts.node.values) == ["intercept", "season", "level", "price", "promo", "x", "y"]
+    np.testing.assert_allclose(parts.sum("node").mean(("chain", "draw")), fit.predict(*new)["mean"], rtol=1e-9)
     channels = fit.predict_contributions(new[0])
     assert list(channels.columns) == ["time", "node", "mean", "lower", "upper"] and set(channels.node) == {"x", "y"}
     assert (fit.predict_contributions(0 * new[0])["mean"] > 0).all()  # carry-over of the data
@@ -410,7 +432,7 @@ def test_daily_data_with_a_weekly_season():
 def test_a_level_made_for_the_years_to_come_walks_on_and_one_made_for_the_data_does_not():
     y, U, _ = tables(80)
     walk, later = local_level(y.index, 4, sd=1.0), y.index[60:]
-    fit = MMM(H).fit(y[:60], U[:60], walk.at(y.index[:60]).varying(), **QUICK)
+    fit = MMM(H, baseline="none").fit(y[:60], U[:60], walk.at(y.index[:60]).varying(), **QUICK)
     stays = local_level(y.index[:60], 4, sd=1.0)
     assert list(stays.frame) == list(fit.data.controls)
     width = lambda Z: np.diff(fit.predict(U.loc[later], Z.at(later)).filter(["lower", "upper"]), axis=1)[:, 0]
@@ -419,6 +441,43 @@ def test_a_level_made_for_the_years_to_come_walks_on_and_one_made_for_the_data_d
     knots = trend_knots(y.index, [y.index[30]])
     with pytest.raises(PrecisionError, match="'trend', which moves in the data too but is not among those of the fit"):
         fit.predict(U.loc[later], (walk + knots).at(later))
-    alone = MMM(H).fit(y[:60], U[:60], **QUICK)
+    alone = MMM(H, baseline="none").fit(y[:60], U[:60], **QUICK)
     launch = alone.predict(U.loc[later], events(y.index, {"launch": str(later[3].date())}).at(later))
     assert (launch.upper - launch.lower)[3] > 1.2 * (launch.upper - launch.lower).drop(3).max()
+
+
+# Lines that begin to run
+
+LATE = U.assign(d=np.where(np.arange(60) < 47, 0.0, U.d))
+SMALL = dict(chains=2, warmup=100, draws=100, progress=False)
+
+
+@pytest.mark.parametrize("pooling, measure, spend", [("nested", "total", True), ("none", "total", True), ("channel", "total", False), ("nested", "efficiency", False),
+                                                     ("none", "efficiency", True), ("channel", "efficiency", True), ("nested", "total", False)])
+def test_a_line_that_starts_late_is_drawn_from_its_siblings(pooling, measure, spend):
+    mmm = MMM(H, pooling=pooling, measure=measure)
+    fit = mmm.fit(Y, LATE, Z, LATE * 2 if spend else None, holdout=13, **SMALL)
+    assert any(note == "no exposure in the data, so drawn from what the tree knows of its siblings, as wide as they differ: d" for note in fit.notes)
+    assert np.isfinite(fit.holdout.table().drop(columns="time")).all(axis=None) and np.isfinite(fit.holdout.scores()).all()
+    with pytest.warns(PrecisionWarning, match="drawn from what the tree knows of its siblings, as wide as they differ: d"):
+        pd.testing.assert_frame_equal(fit.predict(LATE[47:], Z[47:]), fit.holdout.table().drop(columns="observed"), check_freq=False)
+    tacticals = fit.predict_contributions(LATE[47:], "tactical", draws=True)
+    channels = fit.predict_contributions(LATE[47:], "channel", draws=True)
+    assert (tacticals.sel(node="d") > 0).any() and np.isfinite(tacticals).all()
+    np.testing.assert_allclose(tacticals.sel(node=["c", "d"]).sum("node"), channels.sel(node="y"), rtol=1e-9)
+    parts = fit.predict_decomposition(LATE[47:], Z[47:], "tactical", draws=True)
+    np.testing.assert_allclose(parts.sum("node").mean(("chain", "draw")), fit.predict(LATE[47:], Z[47:])["mean"], rtol=1e-9)
+    assert np.isnan(fit.posterior.decay.sel(tactical="d")).all()  # the data say nothing of it
+
+    known = flattened(groups_of(fit.drawn)["newcomers"])["effect_tactical" if pooling != "channel" else f"effect_{'tactical' if measure == 'total' else 'channel'}"]
+    if pooling != "channel":
+        new, sibling = np.log(known[:, 3]), np.log(fit.posterior.effect_tactical.sel(tactical="c").values.ravel())
+        assert abs(np.median(new) - np.median(sibling)) < 1.0 and new.std() > sibling.std()
+
+
+def test_newcomers_are_saved_and_loaded(tmp_path):
+    fit = MMM(H).fit(Y, LATE, Z, LATE * 2, holdout=13, **QUICK)
+    fit.save(tmp_path / "fit.nc")
+    loaded = Fit.load(tmp_path / "fit.nc")
+    np.testing.assert_allclose(loaded.predict(LATE[47:], Z[47:])["mean"], fit.predict(LATE[47:], Z[47:])["mean"], rtol=1e-12)
+    pd.testing.assert_frame_equal(loaded.holdout.table(), fit.holdout.table(), check_freq=False, check_dtype=False)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from precision.blocks import baseline_design
 from precision.data import Controls, prepare
 from precision.experiments import LiftTest
 from precision.hierarchy import build_hierarchy
@@ -22,17 +23,20 @@ TREE = {"tv": {"linear": ["a", "b"], "streaming": ["c"]}, "web": {"search": ["d"
 H = build_hierarchy(TREE)
 SIM = simulate(H, periods=52, seed=4, controls=["price", "season"])
 TABLES = {"y": SIM.y, "U": SIM.U, "Z": SIM.Z, "spend": SIM.spend}
-OPTIONS = [{}, {"saturation": "hill", "decay": "half_life", "likelihood": "student_t", "residual": "ar1"},
+CHOICES = [{}, {"saturation": "hill", "decay": "half_life", "likelihood": "student_t", "residual": "ar1"},
            {"saturation": "logistic", "decay": "beta", "effect": "real", "normalize_adstock": False},
            {"saturation": "none", "pooling": "channel", "residual": "ar1"}, {"pooling": "none", "weights": "equal", "likelihood": "student_t"},
            {"pooling": "sparse", "weights": "learnt"}]
+FORMER = {"measure": "efficiency", "weights": "exposure", "baseline": "none", "past": "nothing"}
+OPTIONS = CHOICES + [FORMER | chosen for chosen in CHOICES]
 factors = st.floats(-6, 6).map(lambda power: 10.0 ** power)
 options = st.sampled_from(OPTIONS)
 few = settings(max_examples=8, deadline=None)
 
 
 def posterior_of(tables, hierarchy=H, priors=Priors(), experiments=(), **options):
-    return build_posterior(prepare(hierarchy, **tables), priors, experiments, **options)
+    data = MMM(hierarchy, priors, **options).prepared(prepare(hierarchy, **tables))
+    return build_posterior(data, priors, experiments, **{name: value for name, value in options.items() if name not in ("baseline", "past")})
 
 
 def points(posterior, seed=0, number=4):
@@ -62,7 +66,7 @@ def reported(posterior, seed=1):
     "Reported values, and the total contribution of every node, of the same few draws of what is free."
     rng = np.random.default_rng(seed)
     values = prior_values(posterior, 5, rng)
-    beta = rng.normal(size=(5, len(posterior.data.controls) + 1))
+    beta = rng.normal(size=(5, len(baseline_design(posterior.data, posterior.priors)[3])))
     found = {name: value[0] for name, value in in_users_units(posterior, values, beta=beta).items()}
     media = posterior.blocks[2]
     accounts = Accounts(posterior.data, media.curve, media.normalize, found)
@@ -87,7 +91,7 @@ def assert_same_posterior(one, other, rtol=1e-9):
 def test_the_unit_of_the_outcome(factor, chosen):
     one, other = posterior_of(TABLES, **chosen), posterior_of(TABLES | {"y": SIM.y * factor}, **chosen)
     assert_same_posterior(one, other)
-    in_units = ("intercept", "control_effect", "sigma", "fitted", *(f"total {level}" for level in H.levels))
+    in_units = ("intercept", "control_effect", "baseline_effect", "sigma", "fitted", *(f"total {level}" for level in H.levels))
     assert_alike(reported(one), reported(other), dict.fromkeys(in_units, factor))
 
 
@@ -155,8 +159,10 @@ def test_the_order_of_columns(columns, controls, chosen):
     assert (one.data.U == other.data.U).all() and (one.data.spend == other.data.spend).all() and list(other.data.controls) == controls
 
 
-@pytest.mark.parametrize("chosen", OPTIONS, ids=str)
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
 def test_dates_or_integers(chosen):
+    "But for the baseline, which has a season only where there are dates."
+    chosen = chosen | {"baseline": "none"}
     index = {"integers": pd.RangeIndex(52), "later integers": pd.RangeIndex(500, 604, 2), "months": pd.date_range("2015-01-31", periods=52, freq="ME"),
              "periods": pd.period_range("2015-01", periods=52, freq="Q"), "seconds": SIM.y.index.as_unit("s")}
     one = posterior_of(TABLES, **chosen)
@@ -215,7 +221,7 @@ def halved(tables):
     return build_hierarchy(tree), tables | {"U": halves(tables["U"]), "spend": halves(tables["spend"])}
 
 
-@pytest.mark.parametrize("chosen", [o for o in OPTIONS if o.get("weights", "exposure") == "exposure"], ids=str)
+@pytest.mark.parametrize("chosen", [before | {"weights": "exposure"} | chosen for before in (FORMER, {}) for chosen in CHOICES if "weights" not in chosen], ids=str)
 def test_a_tactical_in_two_halves(chosen):
     "Each half has the prior of the whole; where both do what the whole did, the data say the same, and the channel brings the same."
     tree, tables = halved(TABLES)
@@ -234,15 +240,37 @@ def test_a_tactical_in_two_halves(chosen):
     np.testing.assert_allclose(media[1], media[0], rtol=1e-9)
 
 
-def test_two_halves_that_have_all_in_common_are_one():
+@pytest.mark.parametrize("before", [FORMER, {"weights": "exposure"}], ids=["former", "total"])
+def test_two_halves_that_have_all_in_common_are_one(before):
     "One effect for the channel, and carry-overs that cannot differ: the split says nothing, so the posterior is the same."
     tree, tables = halved(TABLES)
-    one, other = (posterior_of(t, h, Priors(decay_spread=1e-9), saturation="none", pooling="channel") for t, h in ((TABLES, H), (tables, tree)))
+    one, other = (posterior_of(t, h, Priors(decay_spread=1e-9), saturation="none", pooling="channel", **before) for t, h in ((TABLES, H), (tables, tree)))
     x = points(one)
     own = {name: np.r_[place[:1], place] if other.sizes[name] > len(place) else place for name, place in places(one).items()}
     step = x[:, own["decay_tactical"][0]]  # of the second half: standard normal, and without width
     same = density(other, x[:, np.concatenate(list(own.values()))]) + 0.5 * (step ** 2 + np.log(2 * np.pi))
     np.testing.assert_allclose(same, density(one, x), rtol=1e-7)
+
+
+@pytest.mark.parametrize("weights", ["exposure", "equal", "learnt"])
+@pytest.mark.parametrize("pooling", ["nested", "channel", "sparse"])
+@pytest.mark.parametrize("effect", ["positive", "real"])
+def test_a_split_changes_nothing_above_it(effect, pooling, weights):
+    "Whatever the parts of a line do, its platform and its channel bring what they brought, because parts divide what their parent has."
+    rng, share = np.random.default_rng(5), np.random.default_rng(6).uniform(size=52)
+    parts = lambda frame: pd.concat([(frame["a"] * share).rename("a1"), (frame["a"] * (1 - share)).rename("a2"), frame.drop(columns="a")], axis=1)
+    tree = build_hierarchy({"tv": {"linear": ["a1", "a2", "b"], "streaming": ["c"]}, "web": TREE["web"]})
+    options = {"effect": effect, "pooling": pooling, "weights": weights}
+    one, other = posterior_of(TABLES, **options), posterior_of(TABLES | {"U": parts(SIM.U), "spend": parts(SIM.spend)}, tree, **options)
+    upper, totals = {}, []
+    for posterior in (one, other):
+        own = {name: upper.setdefault(name, rng.normal(0, 0.7, len(place))) if len(place) == len(places(one)[name]) else rng.normal(0, 0.7, len(place))
+               for name, place in places(posterior).items()}
+        inputs, h = {name: tf.constant(value) for name, value in posterior.inputs.items()}, posterior.data.hierarchy
+        state, _ = evaluate(posterior.blocks, tf.constant(np.concatenate(list(own.values()))[None]), inputs)
+        totals.append({level: state["total"].numpy()[0] @ h.matrix("tactical", level) for level in ("platform", "channel")})
+    for level in ("channel",) if pooling == "channel" else ("platform", "channel"):  # one effect a channel knows no platforms
+        np.testing.assert_allclose(totals[1][level], totals[0][level], rtol=1e-9, err_msg=level)
 
 
 class Streams:

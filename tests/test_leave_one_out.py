@@ -35,7 +35,7 @@ def tables(seed=0, shock=0.0):
 @pytest.mark.parametrize("saturation", ["none", "michaelis_menten"])
 def test_a_period_that_is_left_out_has_no_say_whatever_its_outcome(saturation):
     data = prepare(H, *tables())
-    data = replace(data, scale=(data.y_mean, data.y_sd))
+    data = replace(data, scale=(data.y_mean, data.y_sd, data.level))
     posteriors = [build_posterior(d, saturation=saturation) for d in (data, replace(data, y=np.where(np.arange(T) == LOST, 9e3, data.y)))]
     points = np.random.default_rng(1).normal(0, 0.4, size=(5, posteriors[0].dimension))
     whole = [make_target_log_prob_fn(posterior)(points) for posterior in posteriors]

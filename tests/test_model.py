@@ -10,7 +10,7 @@ import pytest
 from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
 from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
-from precision.model import MMM, Fit
+from precision.model import MMM, Fit, former_default
 
 pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=150, draws=100, progress=False)
@@ -79,7 +79,9 @@ def test_units_and_order_do_not_matter(fit):
 def test_a_tactical_without_exposure_stays_in_the_tables():
     y, U, Z = data()
     fit = MMM(build_hierarchy(*TREES[2])).fit(y, U.assign(c=0.0, d=0.0), Z, **QUICK)
-    assert fit.notes == ["no exposure at all, so no estimate: c, d"]
+    assert fit.notes[0] == "no exposure at all, so no estimate: c, d"
+    assert former_default(build_hierarchy(*TREES[2])).fit(y, U.assign(c=0.0, d=0.0), Z, **QUICK).notes == [
+        fit.notes[0], "media are taken never to have run before the data begin; give U_history, or choose past='steady'"]
     rates, shares = fit.decay_rates(), fit.shares("tactical")
     assert rates.loc[["c", "d"]].isna().all(axis=None) and rates.loc[["a", "b"]].notna().all(axis=None)
     assert (shares.loc[["c", "d"], "contribution"] == 0).all()
@@ -164,8 +166,11 @@ def test_twelve_tacticals_with_a_known_truth():
 def test_without_controls(fit):
     y, U, _ = data()
     plain = fit.mmm.fit(y, U, **QUICK)
-    assert list(plain.decomposition().node.unique()) == ["intercept", "x", "y"]
+    assert list(plain.decomposition().node.unique()) == ["intercept", "season", "level", "x", "y"]
     assert plain.posterior.control_effect.sizes["control"] == 0
+    still = former_default(fit.mmm.hierarchy).fit(y, U, **QUICK)
+    assert list(still.decomposition().node.unique()) == ["intercept", "x", "y"]
+    assert still.posterior.control_effect.sizes["control"] == 0
 
 
 # Enough is enough

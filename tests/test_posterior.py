@@ -1,13 +1,16 @@
 """The log density, written out with SciPy's distributions and none of the package's cleverness."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from scipy import stats
 
 from precision.adstock import adstock_geometric_np
+from precision.baseline import moving_baseline
 from precision.data import prepare
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.posterior import OPTIONS, build_posterior, evaluate, make_target_log_prob_fn
@@ -134,7 +137,7 @@ def log_density_by_hand(x, posterior, normalize=True, **options):
 
 
 def agrees_with_scipy(data, normalize=True, **options):
-    posterior = build_posterior(data, normalize_adstock=normalize, **options)
+    posterior = build_posterior(data, normalize_adstock=normalize, measure="efficiency", **{"weights": "exposure"} | options)
     points = np.random.default_rng(0).normal(0, 0.7, size=(3, posterior.dimension))
     by_hand = [log_density_by_hand(x, posterior, normalize, **options) for x in points]
     np.testing.assert_allclose(make_target_log_prob_fn(posterior)(points), by_hand, rtol=2e-6)
@@ -148,16 +151,233 @@ def test_log_density_equals_scipy(depth, effect, saturation, normalize):
 
 
 COMBINATIONS = [dict(zip(OPTIONS, names)) for names in itertools.product(*OPTIONS.values())]
+EFFICIENCIES, TOTALS = ([{name: value for name, value in options.items() if name != "measure"} for options in COMBINATIONS if options["measure"] == measure]
+                        for measure in ("efficiency", "total"))
 
 
-@pytest.mark.parametrize("options", COMBINATIONS[::19] + COMBINATIONS[3::89], ids=lambda options: "-".join(options.values()))
+@pytest.mark.parametrize("options", EFFICIENCIES[::19] + EFFICIENCIES[3::89], ids=lambda options: "-".join(options.values()))
 def test_log_density_of_any_combination_equals_scipy(options):
     agrees_with_scipy(example(3 if options["decay"] != "beta" else 5), **options)
+
+# The same for measure="total": the formulas of the chapter on totals in loops over nodes, with names instead of matrices.
+
+def total_world(depth, periods=40, *, spend=False, history=None, past="steady", moving=False, idle=(), signed=False, seed=0):
+    "Data of a default model: curves pass through one at the exposure of the average euro. With spend, the last channel stays organic."
+    tree, levels = TREES[depth]
+    h, rng = build_hierarchy(tree, levels), np.random.default_rng([depth, seed])
+    U = rng.gamma(2.0, 3.0, size=(periods, h.num_tacticals)) * rng.uniform(0.3, 3.0, h.num_tacticals)
+    U[:, [h.names["tactical"].index(name) for name in idle]] = 0.0
+    before = None if history is None else rng.gamma(2.0, 3.0, size=(history, h.num_tacticals))
+    top = h.parent_index(levels[0], levels[-1])
+    paid = U * rng.uniform(0.5, 5.0, h.num_tacticals) * rng.uniform(0.9, 1.1, U.shape) * ((top < top.max()) | (top.max() == 0)) if spend else None
+    y = (0.3 if signed else 100) + rng.normal(size=periods) + U.sum(axis=1) / 9 - (U.mean(axis=0).sum() / 9 if signed else 0)
+    Z = rng.normal(size=(periods, 2))
+    if moving:
+        dates = pd.date_range("2022-01-03", periods=periods, freq="7D")
+        y, Z = pd.Series(y, dates), pd.DataFrame(Z, dates, ["price", "promo"])
+    data = replace(prepare(h, y, U, Z, paid, before), past=past, ordinary="paid")
+    return replace(data, moving=moving_baseline(data)) if moving else data
+
+
+def exposure_by_hand(data, delta, normalize):
+    "Adstocked exposure in ordinary periods: what ran before the first period is written out, period by period."
+    unit = np.array([np.inf if u.sum() == 0 else (u ** 2).sum() / u.sum() for u in data.U.T])
+    rows = data.U if data.history is None else np.concatenate([data.history, data.U])
+    rows, first = rows / unit, min(13, max(1, len(rows) // 4))
+    if data.past == "steady":
+        rows = np.concatenate([np.tile(rows[:first].mean(axis=0), (4000, 1)), rows])
+    return adstock_geometric_np(rows, delta, normalize)[-len(data.y):]
+
+
+def alpha_by_hand(free, weights):
+    if weights == "learnt":
+        return 1 / (1 + np.exp(-free["size_exponent"][0])), stats.logistic.logpdf(free["size_exponent"][0])
+    return {"exposure": 1.0, "equal": 0.0}[weights], 0.0
+
+
+def statement_by_hand(data, lines, field, value, effect):
+    "(centre, sd) of a stated total, as a share of the level of y; on the logarithm where effects are positive."
+    level = np.abs(data.y).mean()
+    share = {"roi": lambda v: v * data.spend[:, lines].sum() / len(data.y) / level, "share": lambda v: v * data.y.mean() / level}[field]
+    scale = np.log if effect == "positive" else lambda v: v
+    if isinstance(value, tuple):
+        low, high = scale(share(value[0])), scale(share(value[1]))
+        return (low + high) / 2, (high - low) / 2 / stats.norm.ppf(0.95)
+    return scale(share(value)), 0.7 if effect == "positive" else 0.2
+
+
+def totals_by_hand(data, free, effect, pooling, weights, stated, media_share):
+    "Mean contribution of every line, in sd of y, and the log prior that is not standard normal."
+    h, active = data.hierarchy, data.U.sum(axis=0) > 0
+    bottom, top = h.levels[0], h.levels[-1]
+    alpha, log_prior = alpha_by_hand(free, weights)
+    money = data.U.mean(axis=0) * (np.ones(len(active)) if data.spend is None else
+                                   np.where(data.spend.sum(axis=0) > 0, data.spend.sum(axis=0) / np.maximum(data.U.sum(axis=0), 1e-9), 1.0))
+    channel = h.parent_index(bottom, top)
+    paid = lambda c: data.spend is not None and data.spend[:, channel == c].sum() > 0
+    unit = {i: "currency" if paid(channel[i]) else f"that of {channel[i]}" for i in range(len(active))}
+    leaves = lambda level, node: [h.names[bottom].index(name) for name in h.descendants(node, level)] if level != bottom else [h.names[bottom].index(node)]
+
+    level_of_stated = {node: next(level for level in h.levels if node in h.names[level]) for node in stated}
+    deep = any(level != top for level in level_of_stated.values())
+    levels = {"nested": h.levels, "sparse": h.levels, "channel": h.levels if deep else (top,), "none": (bottom,)}[pooling]
+    scale, usual = (0.8, (0.06, 0.5)) if effect == "positive" else (0.2, (-0.3, 0.6))
+    low, high = (np.log(v) if effect == "positive" else v for v in media_share or usual)
+    root = (low + high) / 2, (high - low) / 2 / stats.norm.ppf(0.95)
+
+    # every node: its step, its parent
+    stretch = {}
+    if pooling == "sparse":
+        t = np.tan(0.1 * np.pi / 2) / np.sqrt(3) * np.exp(free["effect_global"] + free["effect_local"])
+        stretch = dict(zip(h.names[bottom], t / np.sqrt(1 + t**2)))
+        log_prior += stats.hypsecant.logpdf(np.concatenate([free["effect_global"], free["effect_local"]])).sum()
+    tops = free["effect_all media"]
+    T, Pi, below = {"all media": root[0] + root[1] * tops[0]}, {"all media": 1.0}, {"all media": list(range(len(active)))}
+    flat_above = {}
+    if pooling == "none":
+        higher = [node for node in stated if level_of_stated[node] != bottom]
+        for number, node in enumerate(higher, start=1):
+            middle, sd = statement_by_hand(data, leaves(level_of_stated[node], node), *stated[node], effect)
+            T[node, "above"], Pi[node, "above"], below[node, "above"] = middle + sd * tops[number], 1.0, leaves(level_of_stated[node], node)
+            flat_above |= {h.names[bottom][i]: (node, "above") for i in below[node, "above"]}
+
+    def pi(children, one):
+        "Expected share of one among all children of a parent, stated ones included."
+        with_exposure = [c for c in children if active[below[c]].any()]
+        if one not in with_exposure:
+            return 0.0
+        weight = lambda c: money[below[c]].sum() ** alpha
+        kin = [c for c in with_exposure if unit[below[c][0]] == unit[below[one][0]]]
+        channels = lambda group: len({channel[i] for c in group for i in below[c]})
+        return weight(one) / sum(map(weight, kin)) * channels(kin) / channels(with_exposure)
+
+    for k in reversed(range(len(levels))):
+        level, above = levels[k], levels[k + 1] if k + 1 < len(levels) else "all media"
+        families = {}
+        for j, name in enumerate(h.names[level]):
+            node, z = (name, level), free[f"effect_{level}"][j]
+            below[node] = leaves(level, name)
+            parent = flat_above.get(name, "all media") if above == "all media" else (h.names[above][h.parent_index(level, above)[j]], above)
+            tau = scale * np.abs(free["effect_spread"][k]) * (not h.pass_through[level][j]) * (stretch.get(name, 1.0) if level == bottom else 1.0)
+            if pooling == "channel" and level != top:
+                tau = 0.0
+            families.setdefault(parent, []).append((node, name, tau * z, z))
+        for parent, family in families.items():
+            # siblings in the plain tree: for "none" all lines below the parent, those of a stated node included
+            children = [(name, level) for name in h.names[level] if set(leaves(level, name)) <= set(below[parent])]
+            below |= {(name, level): leaves(level, name) for name in h.names[level]}
+            own = {node: pi(children, node) for node, name, _, _ in family if not (name in stated and level_of_stated[name] == level)}
+            left = sum(own.values())
+            for node, name, d, z in family:
+                if node not in own:
+                    middle, sd = statement_by_hand(data, below[node], *stated[name], effect)
+                    T[node], Pi[node] = middle + sd * z, 1.0
+            for node, name, d, z in family:
+                if node in own and own[node] > 0:
+                    steps = {other: step for other, _, step, _ in family if other in own}
+                    made = (np.log(sum(own[o] * np.exp(steps[o]) for o in own) / left) if effect == "positive" else
+                            sum(own[o] * steps[o] for o in own) / left)
+                    T[node], Pi[node] = T[parent] - made + d, Pi[parent] * own[node]
+                elif node in own:
+                    T[node], Pi[node] = 0.0, 0.0
+
+    link = np.exp if effect == "positive" else lambda v: v
+    total = np.zeros(len(active))
+    for i in np.flatnonzero(active):
+        if levels[0] == bottom:
+            node, part = (h.names[bottom][i], bottom), 1.0
+        else:
+            node, share = (h.names[top][channel[i]], top), money ** alpha * active
+            part = share[i] / share[channel == channel[i]].sum()
+        total[i] = Pi[node] * link(T[node]) * part
+    return total * np.abs(data.y).mean() / data.y.std(), log_prior
+
+
+def total_density_by_hand(x, posterior, normalize=True, stated=None, media_share=None, **options):
+    chosen, data, h = DEFAULT | {"weights": "learnt"} | options, posterior.data, posterior.data.hierarchy
+    free = dict(zip(posterior.sizes, np.split(x, np.cumsum(list(posterior.sizes.values()))[:-1])))
+    log_prior = sum(stats.norm.logpdf(v).sum() for name, v in free.items() if name not in NOT_NORMAL)
+    delta, of_decay = decay_by_hand(h, free, chosen["decay"])
+    total, of_total = totals_by_hand(data, free, chosen["effect"], chosen["pooling"], chosen["weights"], stated or {}, media_share)
+    response = curve_by_hand(h, free, chosen["saturation"], exposure_by_hand(data, delta, normalize))
+    media = np.zeros(len(data.y))
+    for i in np.flatnonzero(data.U.sum(axis=0) > 0):
+        media += total[i] * (response[:, i] / response[:, i].mean() - 1)
+    y = (data.y - data.y.mean()) / data.y.std()
+    moving = [(made.frame[name] - made.frame[name].mean()).to_numpy() * made.unit_sd[name] for _, made in data.moving for name in made.frame]
+    W = np.column_stack([2.0 * np.ones(len(data.y)), (data.Z - data.Z.mean(axis=0)) / data.Z.std(axis=0), *moving])
+    likelihood, of_noise = noise_by_hand(free, chosen["likelihood"], chosen["residual"], y - media, W)
+    return log_prior + of_decay + of_total + of_noise + likelihood
+
+
+def total_agrees_with_scipy(data, normalize=True, stated=None, media_share=None, **options):
+    fields = {}
+    for node, (field, value) in (stated or {}).items():
+        fields.setdefault(field, {})[node] = value
+    posterior = build_posterior(data, Priors(**fields, media_share=media_share), normalize_adstock=normalize, measure="total", **options)
+    points = np.random.default_rng(0).normal(0, 0.7, size=(3, posterior.dimension))
+    by_hand = [total_density_by_hand(x, posterior, normalize, stated, media_share, **options) for x in points]
+    np.testing.assert_allclose(make_target_log_prob_fn(posterior)(points), by_hand, rtol=2e-6)
+
+
+@pytest.mark.parametrize("depth", TREES)
+@pytest.mark.parametrize("effect, saturation, normalize", [("positive", "none", True), ("real", "none", False), ("positive", "michaelis_menten", False),
+                                                           ("real", "michaelis_menten", True)])
+def test_log_density_of_totals_equals_scipy(depth, effect, saturation, normalize):
+    total_agrees_with_scipy(total_world(depth), normalize, effect=effect, saturation=saturation)
+
+
+@pytest.mark.parametrize("options", TOTALS[::43] + TOTALS[5::97], ids=lambda options: "-".join(options.values()))
+def test_log_density_of_totals_of_any_combination_equals_scipy(options):
+    total_agrees_with_scipy(total_world(3 if options["decay"] != "beta" else 5, spend=options["weights"] != "equal"), **options)
+
+
+WORLDS = {"organic": {"spend": True}, "history": {"history": 20}, "history, cold": {"history": 20, "past": "nothing"}, "cold": {"past": "nothing"},
+          "moving": {"moving": True, "periods": 60}, "two signs": {"signed": True}, "all of it": {"spend": True, "history": 9, "moving": True, "periods": 60}}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("effect, saturation, noise", [("positive", "none", {}), ("real", "hill", {}), ("positive", "logistic", {"likelihood": "student_t", "residual": "ar1"})], ids=str)
+def test_log_density_of_totals_in_other_worlds_equals_scipy(world, effect, saturation, noise):
+    total_agrees_with_scipy(total_world(3, **WORLDS[world]), effect=effect, saturation=saturation, **noise)
+
+
+STATED = {  # depth 3: x has the platforms p (a, b) and q (c); y has d and e, and is organic
+    "a channel": {"x": ("roi", (0.5, 2.0))},
+    "a platform": {"p": ("roi", 1.5)},
+    "a line": {"a": ("share", (0.01, 0.1))},
+    "the only line of a platform": {"c": ("share", 0.02)},
+    "a line of a ragged channel": {"d": ("share", (0.02, 0.05))},
+    "a platform and a line": {"p": ("roi", (0.2, 3.0)), "e": ("share", 0.04)},
+    "every channel": {"x": ("roi", 1.0), "y": ("share", (0.1, 0.2))},
+    "all lines of a platform": {"a": ("roi", 1.0), "b": ("roi", (0.5, 1.5))},
+}
+
+
+LAWS = [("positive", "learnt"), ("real", "exposure"), ("positive", "equal"), ("real", "learnt")]
+
+
+@pytest.mark.parametrize("stated, pooling, effect, weights", [
+    (stated, pooling, *LAWS[(k + shift) % 4]) for k, stated in enumerate(STATED) for shift, pooling in enumerate(["nested", "channel", "none", "sparse"])], ids=str)
+def test_log_density_with_statements_equals_scipy(stated, pooling, effect, weights):
+    total_agrees_with_scipy(total_world(3, spend=True), stated=STATED[stated], pooling=pooling, effect=effect, weights=weights)
+
+
+@pytest.mark.parametrize("depth, idle, stated", [(3, ["b"], {}), (3, ["c"], {"a": ("share", 0.03)}), (3, ["d", "e"], {}), (5, ["c"], {"g": ("roi", 2.0)}),
+                                                 (1, ["a"], {}), (4, ["d"], {"p": ("share", (0.05, 0.2))}), (5, [], {"x": ("roi", (1, 2)), "i": ("share", 0.1)})], ids=str)
+@pytest.mark.parametrize("pooling", ["nested", "channel", "none", "sparse"])
+def test_log_density_of_totals_with_lines_that_never_ran_equals_scipy(depth, idle, stated, pooling):
+    total_agrees_with_scipy(total_world(depth, spend=True, idle=idle), stated=stated, pooling=pooling)
+
+
+@pytest.mark.parametrize("effect, media_share", [("positive", (0.1, 0.3)), ("real", (-0.1, 0.4))])
+def test_log_density_with_a_share_of_all_media_equals_scipy(effect, media_share):
+    total_agrees_with_scipy(total_world(3), media_share=media_share, effect=effect)
 
 
 def test_every_combination_of_options_is_a_finite_density_with_a_finite_gradient():
     data = example(3)
-    assert len(COMBINATIONS) == 2 * 4 * 3 * 3 * 4 * 2 * 2
+    assert len(COMBINATIONS) == 2 * 4 * 3 * 3 * 4 * 2 * 2 * 2
     for options in COMBINATIONS[::11]:
         posterior = build_posterior(data, **options)
         target, x = make_target_log_prob_fn(posterior), tf.constant(np.random.default_rng(1).normal(0, 0.3, posterior.dimension))
@@ -190,11 +410,12 @@ def test_draws_from_the_prior_follow_its_density(depth, options):
 
 
 def test_history_feeds_the_carry_over():
-    posterior = build_posterior(example(3, history=20))
+    former = dict(measure="efficiency", weights="exposure")
+    posterior = build_posterior(example(3, history=20), **former)
     points = np.random.default_rng(0).normal(0, 0.7, size=(3, posterior.dimension))
     by_hand = [log_density_by_hand(x, posterior) for x in points]
     np.testing.assert_allclose(make_target_log_prob_fn(posterior)(points), by_hand, rtol=1e-6)
-    cold = make_target_log_prob_fn(build_posterior(example(3)))(points)
+    cold = make_target_log_prob_fn(build_posterior(example(3), **former))(points)
     assert np.abs(cold - by_hand).max() > 0.1
 
 
@@ -222,7 +443,7 @@ def test_splitting_a_tactical_leaves_the_channel_prior_alone():
     means = []
     for names, exposure in ((["a", "b"], U), (["a1", "a2", "b"], halves)):
         data = prepare(build_hierarchy({"x": names}, ["tactical", "channel"]), y, exposure)
-        posterior = build_posterior(data, Priors(effect_spread=0.3))
+        posterior = build_posterior(data, Priors(effect_spread=0.3), measure="efficiency", weights="exposure")
         x = np.random.default_rng(2).normal(size=(60_000, posterior.dimension))
         state, _ = evaluate(posterior.blocks[:2], x[:, :sum(n for b in posterior.blocks[:2] for n in b.sizes().values())],
                             posterior.inputs)

@@ -1,4 +1,4 @@
-"""A second opinion: the same model, written in NumPyro from its formulas and sampled at length, says the same of the same data.
+"""A second opinion: the former default, written in NumPyro from its formulas and sampled at length, says the same of the same data.
 
 `reference/numpyro_model.py` is that model, `reference/<name>.csv` what it found, with Monte Carlo standard errors, and
 `reference/<name>.json` how. The conditions on a reference are those of posteriordb, R-hat below 1.01, many effective draws,
@@ -17,7 +17,7 @@ import xarray as xr
 from scipy import stats
 
 from precision.hierarchy import build_hierarchy
-from precision.model import MMM
+from precision.model import former_default
 
 FOLDER = Path(__file__).parent / "reference"
 TREE = {"tv": {"linear": ["tv_brand", "tv_offers"]},
@@ -32,7 +32,7 @@ def fitted(name):
     table, h = pd.read_csv(FOLDER / made["data"], index_col="date", parse_dates=True), build_hierarchy(TREE)
     leaves = h.names["tactical"]
     spend = table[[f"{leaf}_spend" for leaf in leaves]].set_axis(leaves, axis=1)
-    return MMM(h, **OPTIONS[name]).fit(table["sales"], table[leaves], table[["price", "season"]], spend, warmup=500, draws=1000, seed=11, progress=False)
+    return former_default(h, **OPTIONS[name]).fit(table["sales"], table[leaves], table[["price", "season"]], spend, warmup=500, draws=1000, seed=11, progress=False)
 
 
 def draws_of(fit):

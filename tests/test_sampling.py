@@ -47,13 +47,30 @@ def test_without_data_the_prior_comes_back():
     h = build_hierarchy({"x": ["a", "b"]}, ["tactical", "channel"])
     data = prepare(h, rng.normal(size=12), rng.gamma(2.0, 3.0, size=(12, 2)))
     priors = Priors(effect_centre=-9.0, effect_sd=0.5, effect_spread=0.4)
-    posterior = build_posterior(data, priors, saturation="none", nodes=SAMPLER_NODES)
+    posterior = build_posterior(data, priors, saturation="none", nodes=SAMPLER_NODES, measure="efficiency", weights="exposure")
     values = named_values(posterior, run_nuts(posterior, draws=1500, seed=2, progress=False))
     thin = lambda v: v[:, ::5].reshape(-1)
     assert stats.kstest(thin(np.log(values["effect_channel"][..., 0])), stats.norm(-9, 0.5).cdf).pvalue > 1e-3
     eta = np.log(values["decay"] / (0.99 - values["decay"]))[..., 0]
     reference = -0.85 + rng.normal(size=200_000) + 0.5 * np.abs(rng.normal(size=200_000)) * rng.normal(size=200_000)
     assert stats.ks_2samp(thin(eta), reference).pvalue > 1e-3
+
+
+def test_without_data_the_prior_of_all_media_comes_back():
+    """The same where totals are stated: what all media bring, and a channel that stands alone, follow what was said of them."""
+    from precision.priors import Priors
+
+    rng = np.random.default_rng(1)
+    h = build_hierarchy({"x": ["a", "b"], "y": ["c"]}, ["tactical", "channel"])
+    data = prepare(h, 5 + rng.normal(size=12), U := rng.gamma(2.0, 3.0, size=(12, 3)), None, U)
+    posterior = build_posterior(data, Priors(media_share=(1e-6, 1e-5), share={"y": (1e-5, 2e-5)}), saturation="none", nodes=SAMPLER_NODES)
+    values = named_values(posterior, run_nuts(posterior, draws=1500, seed=2, progress=False))
+    total, exponent = values["total"] * data.y_sd / data.level, values["size_exponent"]
+    thin = lambda v: v[:, ::5].reshape(-1)
+    law = lambda low, high: stats.norm((np.log(low) + np.log(high)) / 2, (np.log(high) - np.log(low)) / 2 / stats.norm.ppf(0.95)).cdf
+    assert stats.kstest(thin(np.log(total[..., 2])), law(1e-5, 2e-5)).pvalue > 1e-3
+    left = lambda alpha: 1 - (m := data.exposure_mean @ h.matrix("tactical", "channel") / data.exposure_mean.sum())[1] ** alpha / (m[0] ** alpha + m[1] ** alpha)
+    assert stats.kstest(thin(np.log(total[..., :2].sum(axis=-1) / left(exponent))), law(1e-6, 1e-5)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("warmup, draws", [(1, 1), (3, 51), (74, 50), (75, 49)])

@@ -28,7 +28,7 @@ from precision.ensemble import EnsembleResult
 from precision.experiments import LiftTest
 from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
 from precision.metrics import Report
-from precision.model import MMM, Fit
+from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.sampling import write_atomically
 from precision.saving import attributes_of, load_groups, save_groups
@@ -67,7 +67,7 @@ def names(folder):
 
 def test_a_file_of_format_1_answers_as_it_did(fit):
     h = build_hierarchy({"audio": ["radio"], "screen": ["tv"]}, ["line", "channel"])
-    assert fit.mmm == MMM(h) and fit.sample_shape == (2, 10) and len(fit.data.y) == 18
+    assert fit.mmm == former_default(h) and fit.sample_shape == (2, 10) and len(fit.data.y) == 18
     assert fit.decay_rates()["mean"].round(4).to_dict() == {"radio": 0.2205, "tv": 0.2214}
     assert fit.shares()["contribution"].round(2).to_dict() == {"audio": 806.07, "screen": 433.67}
     assert len(fit.holdout.time) == 2 and len(fit.lifts()) == 2

@@ -49,13 +49,27 @@ def test_folds_cover_the_end_without_gap_or_overlap(window):
     (dict(folds=0), "folds must be a whole number"), (dict(horizon=True), "horizon must be a whole number"),
     (dict(horizon=2.5), "horizon must be"), (dict(window=5), "window must be a whole number of at least 8"),
     (dict(season=0), "fold 0: season must be"), (dict(season=38), "fold 0: season=38 needs at least 40"), (dict(interval=90), "interval"),
-    (dict(U=U.assign(b=[0.0] * 50 + [5.0] * 10)), "fold 1: 'b' has exposure at 2024-12-16 and had none in the 46 periods"),
     (dict(Z=Z.assign(price=[3.0] * 44 + [5.0] * 16)), "fold 0: the control 'price' does not move in the 39"),
     (dict(U=U.rename(columns={"a": "aa"})), "'aa' is not known"),
 ])
 def test_errors_come_before_any_sampling(wrong, message):
     with pytest.raises(PrecisionError, match=message):
         cross_validate(MODEL, **dict(y=Y, U=U, Z=Z, horizon=7, folds=3, **QUICK) | wrong)
+
+
+LATE = U.assign(b=[0.0] * 50 + [5.0] * 10)
+
+
+def test_a_channel_that_begins_to_run_is_refused_before_any_sampling():
+    apart = MMM(build_hierarchy({"x": ["a"], "y": ["b"]}, levels=["tactical", "channel"]), saturation="none")
+    for ask in (cross_validate, leave_future_out):
+        with pytest.raises(PrecisionError, match="'b' has exposure at 2024-12-16, and neither it nor another line of 'y' had any in the 4[0-9] periods"):
+            ask(apart, Y, LATE, Z, horizon=7, folds=3, **QUICK) if ask is cross_validate else ask(apart, Y, LATE, Z, first=46, **QUICK)
+
+
+def test_a_line_that_begins_to_run_is_forecast_from_its_siblings():
+    found = cross_validate(MODEL, Y, LATE, Z, horizon=7, folds=2, **QUICK)
+    assert len(found.scores()) == 2 and np.isfinite(found.scores().crps).all() and np.isfinite(found.predictions().filter(["mean", "lower", "upper"])).all(axis=None)
 
 
 def test_every_fold_is_a_fit_of_its_own_past(cv):
