@@ -60,8 +60,11 @@ def dataset_of(groups: dict, hierarchy, sizes={}) -> Dataset:
                    None if unit_sd is None else dict(zip(controls, unit_sd.tolist())), moving=moving_of(constant, sizes))
 
 
-def moving_of(constant, sizes: dict) -> tuple:
-    "The parts of the moving baseline that `data_groups` stored; sizes are the number of columns of each."
+def moving_of(
+    constant,     # `xarray.Dataset`: the constant data of a fit
+    sizes: dict,  # {part: number of its columns}
+) -> tuple:
+    "The parts of the moving baseline that `data_groups` stored."
     if not sizes:
         return ()
     frame, sds = constant["baseline"].to_pandas(), constant["baseline_unit_sd"].values.tolist()
