@@ -25,12 +25,15 @@ class Options:
     "What is believed: the options of `MMM`. What is left out keeps its default there."
     effect: str = None               # "positive" or "real"
     pooling: str = None              # "nested", "channel", "none" or "sparse"
-    weights: str = None              # "exposure", "equal" or "learnt"
+    weights: str = None              # "learnt", "exposure" or "equal"
     decay: str = None                # "nested", "beta" or "half_life"
     saturation: str = None           # "michaelis_menten", "none", "hill" or "logistic"
     likelihood: str = None           # "normal" or "student_t"
     residual: str = None             # "iid" or "ar1"
     normalize_adstock: bool = None   # do the weights of the carry-over sum to one?
+    measure: str = None              # "total" or "efficiency"
+    baseline: str = None             # "auto" or "none"
+    past: str = None                 # "steady" or "nothing"
 
 
 @dataclass(frozen=True)
