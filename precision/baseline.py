@@ -47,7 +47,10 @@ STEPS = 40                       # of the level, at the most
 YEAR = 52                        # periods, where the index holds integers
 
 
-def unexplained(data: Dataset, waves: np.ndarray) -> float:
+def unexplained(
+    data: Dataset,      # that passed the door
+    waves: np.ndarray,  # [T, K] of the season
+) -> float:
     "sd of the outcome around what controls and waves explain, in sd of y; 1 where there are too few periods to tell."
     design = np.column_stack([np.ones(len(data.y)), data.Z_scaled, waves])
     if len(data.y) < 2 * design.shape[1]:
@@ -68,7 +71,10 @@ def holds(
     return bool(left <= 1 - BROUGHT and left <= of_others / 4)
 
 
-def season_of(data: Dataset, calendar: Calendar) -> list:
+def season_of(
+    data: Dataset,       # that passed the door
+    calendar: Calendar,  # of its dates
+) -> list:
     "[(period, its waves)]: of the year where the data span one, of the week where they are days; none that was brought."
     if calendar.unit == "number":
         return []
@@ -82,7 +88,10 @@ def season_of(data: Dataset, calendar: Calendar) -> list:
     return found
 
 # %% ../nbs/05_baseline.ipynb #c795bcf3
-def level_of_baseline(data: Dataset, calendar: Calendar) -> Controls | None:
+def level_of_baseline(
+    data: Dataset,       # that passed the door
+    calendar: Calendar,  # of its dates
+) -> Controls | None:
     "A level that takes at most forty small steps; None where one was brought."
     T = len(data.time)
     if follows(_slow(T), data.Z)[-1] >= BROUGHT:
@@ -110,18 +119,23 @@ def made_again(
     return Controls(frame, dict(zip(frame, unit_sd)), made.recipe)
 
 
-def level_step(level: Controls) -> int:
+def level_step(
+    level: Controls,  # from `level_of_baseline`
+) -> int:
     "Periods from one step of a level to the next."
     return int(np.argmax(level.frame.to_numpy()[:, 0] > 0))
 
 # %% ../nbs/05_baseline.ipynb #494f9229
-def scaled_by(made: Controls, factor: float) -> Controls:
+def scaled_by(
+    made: Controls,  # columns with their priors
+    factor: float,   # of the widths
+) -> Controls:
     "The same columns with priors so many times as wide."
     return Controls(made.frame, {name: sd * factor for name, sd in made.unit_sd.items()}, made.recipe, made.notes)
 
 
 def moving_baseline(
-    data: Dataset,
+    data: Dataset,          # that passed the door
     believed=slice(None),  # which controls may have an effect: bool [J], or all
 ) -> tuple:                # (part, `Controls`) pairs
     "The parts of a baseline that moves, for data with these dates, controls and outcome."
@@ -136,7 +150,9 @@ def moving_baseline(
     return tuple((free(name), scaled_by(made, size if name == "level" else 1.0)) for name, made in parts.items())
 
 # %% ../nbs/05_baseline.ipynb #ca9b12ae
-def part_notes(data: Dataset) -> list:
+def part_notes(
+    data: Dataset,  # with its moving parts
+) -> list:
     "What the baseline does by itself, in words."
     if not data.moving:
         return []

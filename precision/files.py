@@ -25,7 +25,7 @@ class Options:
     "What is believed: the options of `MMM`. What is left out keeps its default there."
     effect: str = None               # "positive" or "real"
     pooling: str = None              # "nested", "channel", "none" or "sparse"
-    weights: str = None              # "exposure", "equal" or "learnt"
+    weights: str = None              # "learnt", "exposure" or "equal"
     decay: str = None                # "nested", "beta" or "half_life"
     saturation: str = None           # "michaelis_menten", "none", "hill" or "logistic"
     likelihood: str = None           # "normal" or "student_t"

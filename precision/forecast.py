@@ -104,7 +104,11 @@ def _begin_to_move(Z, data):
     return seen if len(seen.columns) else None, ((Z.frame[new] - before.iloc[0]).to_numpy(), np.array([Z.unit_sd[name] for name in new]))
 
 # %% ../nbs/25_forecast.ipynb #501b5685
-def newcomers_of(data, U, time) -> tuple:
+def newcomers_of(
+    data: Dataset,  # what was fitted
+    U,              # exposure of the new periods [F, N], in the hierarchy's order
+    time,           # their dates [F]
+) -> tuple:
     "Lines that begin to run; a `PrecisionError` for one of a channel that never ran, since nothing is known of that."
     h, found = data.hierarchy, []
     channel = h.parent_index(h.levels[0], h.levels[-1])
@@ -119,7 +123,9 @@ def newcomers_of(data, U, time) -> tuple:
     return tuple(found)
 
 
-def newcomer_note(names) -> str:
+def newcomer_note(
+    names,  # of lines, from `newcomers_of`
+) -> str:
     "What is said of lines that begin to run."
     return (f"no exposure in the data, so drawn from what the tree knows of its siblings, as wide as they differ: {', '.join(names)}")
 
@@ -273,7 +279,11 @@ def plot_forecast(
     return finish_series(ax, time, unit)
 
 # %% ../nbs/25_forecast.ipynb #535adce7
-def walk_on(accounts, future, rng) -> dict | None:
+def walk_on(
+    accounts: Accounts,  # of the fit
+    future: Future,      # the new periods
+    rng: np.random.Generator,
+) -> dict | None:
     "{part: [S, F]}: the steps that a level takes in the new periods, drawn from their prior; nothing for a season."
     data = accounts.data
     if not data.moving:

@@ -197,10 +197,10 @@ STATED_SD = 0.7  # of the log of a total for which a number was stated, no range
 
 
 def total_of_roi(
-    roi: float,       # units of y per unit of currency
-    node: str,
-    level: str,
-    data: Dataset,
+    roi: float,     # units of y per unit of currency
+    node: str,      # of which it is the ROI
+    level: str,     # at which the node stands
+    data: Dataset,  # with its spend and the outcome's level
 ) -> float:
     "What a node with this ROI brings in an average period, as a share of the outcome's level."
     h = data.hierarchy
@@ -211,10 +211,10 @@ def total_of_roi(
 
 
 def total_of_share(
-    share: float,     # of the outcome's total, below 1
-    node: str,
-    level: str,
-    data: Dataset,
+    share: float,   # of the outcome's total, below 1
+    node: str,      # of which it is the share
+    level: str,     # at which the node stands
+    data: Dataset,  # with the outcome's level
 ) -> float:
     "What a node with this share of the outcome brings in an average period, as a share of the outcome's level."
     h = data.hierarchy
@@ -228,7 +228,10 @@ def total_of_share(
     return share * data.y_mean / data.level
 
 # %% ../nbs/08_priors.ipynb #832c975d
-def stated_nodes(priors: Priors, hierarchy: Hierarchy) -> dict:
+def stated_nodes(
+    priors: Priors,        # of which `roi` and `share` are read
+    hierarchy: Hierarchy,  # whose nodes they name
+) -> dict:
     "{node: (level, field, value)} of all nodes whose total was stated; one statement for all speaks of every node of the top level."
     top, found = hierarchy.levels[-1], {}
     for field in ("roi", "share"):

@@ -60,8 +60,11 @@ def dataset_of(groups: dict, hierarchy, sizes={}) -> Dataset:
                    None if unit_sd is None else dict(zip(controls, unit_sd.tolist())), moving=moving_of(constant, sizes))
 
 
-def moving_of(constant, sizes: dict) -> tuple:
-    "The parts of the moving baseline that `data_groups` stored; sizes are the number of columns of each."
+def moving_of(
+    constant,     # `xarray.Dataset`: the constant data of a fit
+    sizes: dict,  # {part: number of its columns}
+) -> tuple:
+    "The parts of the moving baseline that `data_groups` stored."
     if not sizes:
         return ()
     frame, sds = constant["baseline"].to_pandas(), constant["baseline_unit_sd"].values.tolist()
@@ -74,6 +77,7 @@ def moving_of(constant, sizes: dict) -> tuple:
 def schema(
     hierarchy: Hierarchy,
     options: dict,         # of the `MMM`
+    moving=False,          # has its baseline parts that move?
 ) -> dict:                 # {group: {variable: names of its axes}}
     "What a saved fit must hold."
     draws, bottom, pooled = ("chain", "draw"), hierarchy.levels[0], {"none": slice(1), "channel": slice(-1, None)}
@@ -82,6 +86,7 @@ def schema(
               if option in options.values()]
     posterior = {name: draws for name in ("sigma", "intercept", *single)} | {"control_effect": (*draws, "control")}
     posterior |= {name: (*draws, bottom) for name in ("decay", *SATURATIONS[options["saturation"]].parameters)}
+    posterior |= {"baseline_effect": (*draws, "baseline_column")} if moving else {}
     return {"posterior": posterior | {f"effect_{level}": (*draws, level) for level in levels},
             "sample_stats": dict.fromkeys(STATS, draws),
             "log_likelihood": {"y": (*draws, "time")},
@@ -98,9 +103,9 @@ def optional(bottom: str) -> dict:  # the lowest level
             "holdout_unseen": ("ahead", "unseen"), "holdout_unseen_sd": ("unseen",)}
 
 # %% ../nbs/22_saving.ipynb #b832c88b
-def check_schema(groups: dict, hierarchy: Hierarchy, options: dict) -> None:
+def check_schema(groups: dict, hierarchy: Hierarchy, options: dict, moving=False) -> None:
     "Raise a `PrecisionError` for the first group, variable, axis or name that is not as `schema` has it."
-    for group, variables in schema(hierarchy, options).items():
+    for group, variables in schema(hierarchy, options, moving).items():
         if group not in groups:
             raise PrecisionError(f"its group {group!r} is missing")
         for name in variables:
@@ -154,7 +159,7 @@ def kept_of(groups: dict, attrs: dict) -> Kept:
         if unknown := sorted(set(given) - set(known)):
             raise PrecisionError(f"its {what} {unknown[0]!r} is not known here")
     hierarchy = Hierarchy(tuple(spec["levels"]), tuple(map(tuple, spec["rows"])))
-    check_schema(groups, hierarchy, spec["options"])
+    check_schema(groups, hierarchy, spec["options"], bool(spec["baseline"]))
     data = dataset_of(groups, hierarchy, spec["baseline"])
     return Kept(groups, hierarchy, Priors(**spec["priors"]), spec["options"], data, timing, notes,
                 tuple(map(from_record, spec["experiments"])))

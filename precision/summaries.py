@@ -229,7 +229,7 @@ def level_of(
 # %% ../nbs/20_summaries.ipynb #99044a97
 def where_active(
     values: dict,  # from `in_users_units`
-    data: Dataset,
+    data: Dataset, # which says what ran
 ) -> dict:
     "The same with NaN for nodes without any exposure: the data say nothing of them."
     h = data.hierarchy
@@ -237,7 +237,10 @@ def where_active(
     return {name: np.where(of(level), v, np.nan) if (level := level_of(name, h)) else v for name, v in values.items()}
 
 # %% ../nbs/20_summaries.ipynb #50643cbc
-def of_idle(values: dict, data: Dataset) -> dict:
+def of_idle(
+    values: dict,  # from `in_users_units`
+    data: Dataset, # which says what never ran
+) -> dict:
     "Decay, efficiency and curve that the tree expects of lines without exposure, NaN for the others; empty where all have some."
     h, bottom = data.hierarchy, data.hierarchy.levels[0]
     if data.active.all():

@@ -24,8 +24,8 @@ ROOT = "all media"
 
 
 def rooted(
-    h: Hierarchy,
-    stated: dict,  # {node: level, ...} of nodes that stand alone, as `stated_nodes` gives them
+    h: Hierarchy,  # of channels, platforms, lines, or any other levels
+    stated: dict,  # {node: (level, ...)} of nodes that stand alone, as `stated_nodes` gives them
 ) -> Tree:
     "Every level of the hierarchy below one root."
     plain, alone = Tree.of(h), {(level, node) for node, (level, *_) in stated.items()}
@@ -34,7 +34,10 @@ def rooted(
     return Tree((*h.levels, ROOT), (*plain.sizes, 1), parents, (*plain.real, (1.0,) * plain.sizes[-1]))
 
 # %% ../nbs/12_totals.ipynb #e525c803
-def rooted_above(h: Hierarchy, stated: dict) -> Tree:
+def rooted_above(
+    h: Hierarchy,  # as for `rooted`
+    stated: dict,  # as for `rooted`
+) -> Tree:
     "Only the channels below the root; all levels where one below the channels was stated."
     whole, top = rooted(h, stated), len(h.levels) - 1
     if any(level != h.levels[top] for level, *_ in stated.values()):
@@ -42,7 +45,10 @@ def rooted_above(h: Hierarchy, stated: dict) -> Tree:
     return Tree(whole.levels[top:], whole.sizes[top:], whole.parents[top:], whole.real[top:])
 
 
-def rooted_flat(h: Hierarchy, stated: dict) -> Tree:
+def rooted_flat(
+    h: Hierarchy,  # as for `rooted`
+    stated: dict,  # as for `rooted`
+) -> Tree:
     "Every line below the root, or below the node above it that stands alone."
     bottom, higher = h.levels[0], [node for node, (level, *_) in stated.items() if level != h.levels[0]]
     of = {leaf: 1 + k for k, node in enumerate(higher) for leaf in h.descendants(node, stated[node][0])}
@@ -50,7 +56,9 @@ def rooted_flat(h: Hierarchy, stated: dict) -> Tree:
     return Tree((bottom, ROOT), (h.num_tacticals, 1 + len(higher)), (parents,), ((1.0,) * h.num_tacticals,))
 
 # %% ../nbs/12_totals.ipynb #fa9ed759
-def unit_of_each(data) -> np.ndarray:
+def unit_of_each(
+    data,  # `Dataset`
+) -> np.ndarray:
     "A number for the unit of every line's exposure, [N]: 0 for currency, one a channel where it is organic."
     h = data.hierarchy
     channel = h.parent_index(h.levels[0], h.levels[-1])
@@ -115,13 +123,22 @@ PositiveTotal.draw = _draw
 PositiveTotal.alone_sd = lambda self, data, node, level: STATED_SD  # of a number that was stated without a range
 
 # %% ../nbs/12_totals.ipynb #2610d569
-def stated_belief(block: PositiveTotal, value, to_total, what, sd) -> Belief:
+def stated_belief(
+    block: PositiveTotal,  # that says on which scale
+    value,                 # a number, or a range of 90% probability
+    to_total,              # function: number -> share of the outcome's level
+    what: str,             # the field of `Priors`, for a message
+    sd: float,             # where no range was stated
+) -> Belief:
     "The prior of a stated total on the scale of the tree."
     found = belief(value, lambda one: block.unlink(to_total(one), f"Priors({what}) is {one:g}"))
     return found if found.sd is not None else Belief(found.centre, sd)
 
 
-def root_belief(block: PositiveTotal, priors) -> Belief:
+def root_belief(
+    block: PositiveTotal,  # with its default
+    priors,                # `Priors`, of which `media_share` is read
+) -> Belief:
     "The prior of what all media bring that nobody spoke of by name."
     low, high = (block.unlink(end, "the default") for end in block.root)
     value, width = block.root if priors.media_share is None else priors.media_share, (high - low) / (2 * 1.6449)
@@ -130,7 +147,11 @@ def root_belief(block: PositiveTotal, priors) -> Belief:
     return stated_belief(block, value, lambda one: one, "media_share", width)
 
 # %% ../nbs/12_totals.ipynb #86ded050
-def stated_beliefs(block: PositiveTotal, data, priors) -> dict:
+def stated_beliefs(
+    block: PositiveTotal,  # whose hierarchy has the nodes
+    data,                  # `Dataset`
+    priors,                # `Priors`, of which `roi` and `share` are read
+) -> dict:
     "{(level, node): its prior on the scale of the tree} of every node whose total was stated."
     convert, found = {"roi": total_of_roi, "share": total_of_share}, {}
     for node, (level, field, value) in stated_nodes(priors, block.hierarchy).items():
@@ -139,7 +160,11 @@ def stated_beliefs(block: PositiveTotal, data, priors) -> dict:
     return found
 
 
-def steps_of(block: PositiveTotal, data, priors) -> list:
+def steps_of(
+    block: PositiveTotal,  # with its tree
+    data,                  # `Dataset`
+    priors,                # `Priors`
+) -> list:
     "(means, widths) of the steps of each level of the tree, bottom up."
     h, tree, believed, out = block.hierarchy, block.part.tree, stated_beliefs(block, data, priors), []
     spread = inherited(priors.effect_spread, h, "Priors(effect_spread)", block.spread)
@@ -176,7 +201,11 @@ def _inputs(self, data, priors):
 PositiveTotal.inputs = _inputs
 
 # %% ../nbs/12_totals.ipynb #b8370673
-def expected_shares(block: PositiveTotal, inputs, state) -> list:
+def expected_shares(
+    block: PositiveTotal,  # with its tree and weights
+    inputs: dict,          # of the block
+    state: dict,           # with the exponent, where it is learnt
+) -> list:
     "log of the share of its parent that is expected of every node, [..., size] for each level but the top; 0 without exposure."
     exponent, found = block.weights.of(inputs, state), []
     for k in range(len(block.part.tree.parents)):
@@ -187,7 +216,10 @@ def expected_shares(block: PositiveTotal, inputs, state) -> list:
     return found
 
 
-def expected_products(block: PositiveTotal, log_shares) -> list:
+def expected_products(
+    block: PositiveTotal,  # with its tree
+    log_shares: list,      # from `expected_shares`
+) -> list:
     "log Pi of every node, [..., size] for each level, bottom up."
     tree = block.part.tree
     found = [tf.zeros(tree.sizes[-1], log_shares[0].dtype)]
@@ -202,7 +234,12 @@ def _unless_alone(tree, k, of_kin, alone):
     return of_kin if has.all() else tf.where(has, of_kin, alone * tf.ones_like(of_kin))
 
 # %% ../nbs/12_totals.ipynb #038127f2
-def divide(block: PositiveTotal, log_shares, inputs, placed):
+def divide(
+    block: PositiveTotal,  # with its tree
+    log_shares: list,      # from `expected_shares`
+    inputs: dict,          # of the block
+    placed,                # `Placed`: pooled values and steps of every level of the tree
+):
     "T of the tree's bottom level, on the scale of the tree, from the pooled values and steps of every level."
     tree, (pooled, steps, *_) = block.part.tree, placed
     T = pooled.values[-1]
@@ -316,7 +353,7 @@ TOTALS = {"positive": PositiveTotal, "real": RealTotal}
 
 
 def total_block(
-    h: Hierarchy,
+    h: Hierarchy,     # of the media
     effect: str,      # a name in `TOTALS`
     pooling: str,     # a name in `TREES`
     weights: Weights, # from `WEIGHTS`
