@@ -25,7 +25,7 @@ QUICK = dict(chains=2, warmup=100, draws=80, progress=False)
 TREE = {"x": {"p": ["a", "b"]}, "y": ["c", "d"]}
 
 
-def data(periods=100, seed=0, tacticals="abcd"):
+def data(periods=100, seed=2, tacticals="abcd"):
     rng = np.random.default_rng(seed)
     weeks = pd.date_range("2024-01-01", periods=periods, freq="W-MON")
     U = pd.DataFrame(rng.gamma(2.0, [30, 60, 20, 90][:len(tacticals)], (periods, len(tacticals))), weeks, list(tacticals))
