@@ -184,11 +184,20 @@ def _leaves(block, stated) -> tuple:
     return (*(h.matrix(h.levels[0], level) for level in tree.levels[:-1]), np.stack([np.ones(h.num_tacticals), *top], axis=1))
 
 
+def _divide_the_root(tree, shown) -> bool:
+    "Is there a node of the bottom level with exposure, bool [size], whose share is one of what all media bring?"
+    at = np.flatnonzero(shown)
+    for parents in tree.parents:
+        at = np.array(parents)[at]
+        at = at[at >= 0]
+    return bool((at == 0).any())
+
+
 def _inputs(self, data, priors):
     "Arrays of the prior, of what is expected, and of the outcome's level."
-    if priors.media_share is not None and 0 not in self.part.tree.parents[-1]:  # nobody is left below the root
-        raise PrecisionError("Priors(media_share) says nothing here: every channel has a statement of its own; leave one of them out")
     leaves, p = _leaves(self, stated_nodes(priors, self.hierarchy)), priors.expected_share_of_outliers
+    if priors.media_share is not None and not _divide_the_root(self.part.tree, data.active @ leaves[0] > 0):
+        raise PrecisionError("Priors(media_share) says nothing here: every channel has a statement of its own; leave one of them out")
     levels = expectations(self.part.tree, leaves, data)
     sparsity = {"sparsity": np.array(np.tan(np.pi * p / 2) / np.sqrt(3))} if isinstance(self.part, SparsePart) else {}
     named = {f"{name}_{k}": value for k, level in enumerate(levels) for name, value in level.items()}

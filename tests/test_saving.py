@@ -535,3 +535,32 @@ def test_a_second_ctrl_c_ends_the_call(again, monkeypatch):
     in_chunk(monkeypatch, 12, twice)
     with pytest.raises(KeyboardInterrupt):
         again(draws=1000)
+
+
+# What was written before totals were stated
+
+def of_format_2(fit, **priors):
+    "Groups and attributes as the version before would have written them."
+    attrs = attributes_of(fit)
+    spec = json.loads(attrs["specification"])
+    spec["options"] = {name: value for name, value in spec["options"].items() if name not in ("measure", "baseline", "past")}
+    spec["priors"] = {name: value for name, value in spec["priors"].items() if name != "media_share"} | priors
+    del spec["baseline"]
+    return groups_of(fit.idata), attrs | {"precision_format": 2, "specification": json.dumps(spec)}
+
+
+def test_a_file_of_format_2_is_the_former_default_and_answers_as_it_did(tmp_path):
+    h = build_hierarchy({"x": ["a"], "y": ["b"]}, ["tactical", "channel"])
+    rng = np.random.default_rng(0)
+    U = pd.DataFrame(rng.gamma(2.0, size=(40, 2)), pd.date_range("2024-01-01", periods=40, freq="W-MON"), list("ab"))
+    fit = former_default(h).fit(10 + U.sum(axis=1) + rng.normal(size=40), U, chains=2, warmup=60, draws=20, progress=False)
+    save_groups(tmp_path / "old.nc", *of_format_2(fit))
+    loaded = Fit.load(tmp_path / "old.nc")
+    assert loaded.mmm == fit.mmm and not loaded.data.moving and not loaded.data.before.any()
+    for table in ("contributions", "decomposition", "decay_rates", "shares", "fitted"):
+        pd.testing.assert_frame_equal(getattr(loaded, table)(), getattr(fit, table)(), check_freq=False)
+    new = np.ones((5, 2))
+    pd.testing.assert_frame_equal(loaded.predict(new), fit.predict(new), check_freq=False)
+    save_groups(tmp_path / "stated.nc", *of_format_2(fit, roi={"x": 2.0}))
+    with pytest.raises(PrecisionError, match="Priors.roi=.... which meant the efficiency of a node then"):
+        Fit.load(tmp_path / "stated.nc")

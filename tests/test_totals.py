@@ -157,8 +157,9 @@ def test_a_node_and_one_below_it_is_one_error(priors, message, pooling):
 
 
 @pytest.mark.parametrize("pooling", ["nested", "channel", "none", "sparse"])
-def test_a_share_of_all_media_where_every_channel_has_its_own_is_an_error(pooling):
-    mmm = MMM(H, Priors(media_share=0.2, roi={"c0": 1.0, "c1": (0.5, 2)}), pooling=pooling)
+@pytest.mark.parametrize("nodes", [["c0", "c1"], ["c0", "c1p", "c1q"], list(PAID)], ids=str)
+def test_a_share_of_all_media_where_every_channel_has_its_own_is_an_error(pooling, nodes):
+    mmm = MMM(H, Priors(media_share=0.2, roi=dict.fromkeys(nodes, (0.5, 2))), pooling=pooling)
     with pytest.raises(PrecisionError, match="media_share. says nothing here: every channel has a statement of its own"):
         mmm.sample_prior(Y, PAID, spend=PAID, draws=10)
 

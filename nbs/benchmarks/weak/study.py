@@ -20,8 +20,8 @@ from precision.model import former_default
 
 HERE, SEEDS, LAST_LOOK = Path(__file__).parent, range(40), 20
 MODELS = {"default": MMM, "former default": former_default}
-PARTS = {"baseline='none'": lambda h: MMM(h, baseline="none"), "past='nothing'": lambda h: MMM(h, past="nothing")}
-PLAIN = ("still", "drift")  # kinds that the default is fitted to without one of its parts, too
+PARTS = {"baseline='none'": lambda h: MMM(h, baseline="none")}
+PLAIN = ("still", "drift")  # kinds that the default is fitted to without this part, too
 
 
 def scores(draws, truth) -> dict:
