@@ -62,7 +62,8 @@ def test_a_fit_without_problems_is_left_in_peace(fit):
     assert checkup.worst == max((f.verdict for f in checkup.findings), key=["good", "look", "bad"].index)
     table = checkup.to_frame()
     assert list(table.columns) == ["verdict", "value", "limit", "where", "evidence", "remedy"] and table.index.is_unique
-    assert repr(checkup).startswith("May I believe this?") and all(check in repr(checkup) for check in table.index)
+    told = " ".join(repr(checkup).split())  # lines may break within a name
+    assert told.startswith("May I believe this? No problem found") and all(check in told for check in table.index)
     assert (table.remedy[table.verdict == "good"] == "").all() and (table.remedy[table.verdict != "good"] != "").all()
 
 
@@ -375,7 +376,7 @@ def test_what_hangs_on_the_time_before_is_the_carry_over_into_the_data(fit):
     values = fit.accounts.values | {"decay": np.full_like(fit.accounts.values["decay"], 0.97)}
     long = replace(fit.accounts, values=values)
     found = past_finding(long)
-    assert found.verdict == "look" and "U_history" in found.remedy
+    assert found.verdict != "good" and "U_history" in found.remedy
     never = past_finding(replace(long, data=replace(fit.data, past="nothing")))
     assert never.verdict != "good" and "never to have run" in never.evidence and never.value > found.value  # of a smaller total
     history = np.tile(fit.data.U.mean(axis=0), (200, 1))
@@ -454,7 +455,7 @@ def test_sales_and_budgets_that_grow_together_are_no_feedback():
 
 
 def test_memory_is_judged_in_single_draws_where_averages_are_bent_back():
-    rng, T = np.random.default_rng(0), 160
+    rng, T = np.random.default_rng(0), 640
     steps = (np.arange(T)[:, None] // 4 == np.arange(T // 4)).astype(float)
     kept = steps @ np.linalg.inv(steps.T @ steps + np.eye(T // 4)) @ steps.T
     e = steps @ rng.normal(size=T // 4) + rng.normal(size=T)
