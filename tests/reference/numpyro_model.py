@@ -58,7 +58,7 @@ def moving(dates, data):
     T, weeks_a_year = len(dates), 365.25 / 7
     turns = 2 * np.pi * (dates - pd.Timestamp("2000-01-01")).dt.days.to_numpy() / 365.25
     season = np.column_stack([wave(k * turns) for k in (1, 2) for wave in (np.sin, np.cos)])
-    every = int(np.ceil(T / 40))
+    every = max(4, int(np.ceil(T / 40)))  # at most forty steps, at least four periods apart
     level = np.column_stack([(np.arange(T) >= step).astype(float) for step in range(every, T, every)])
     # the level's prior is as wide as what controls and season leave unexplained, twice that a year
     design = np.column_stack([np.ones(T), data["Z_star"], season])
