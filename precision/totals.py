@@ -253,17 +253,19 @@ def divide(
     tree, (pooled, steps, *_) = block.part.tree, placed
     T = pooled.values[-1]
     for k in reversed(range(len(tree.parents))):
-        part = _unless_alone(tree, k, tf.exp(log_shares[k]) * inputs[f"counted_{k}"], 0.0)
+        counted = _unless_alone(tree, k, inputs[f"counted_{k}"], 0.0)
+        nobody = tf.maximum(1 - sum_of_children(tree, k, counted), 0)  # parents whose children have no exposure, or all stand alone
         step = steps.spreads[k] * pooled.deviations[k]
-        T = _unless_alone(tree, k, block.share_out(tree, k, T, part, step), pooled.values[k])
+        T = _unless_alone(tree, k, block.share_out(tree, k, T, tf.exp(log_shares[k]) * counted, nobody, step), pooled.values[k])
     return T
 
 
-def _share_out(self, tree, k, T, part, step):
-    "log T of the children, from log T of the parents, the expected parts and the steps."
-    log_sum = lambda x: tf.math.log(tf.maximum(sum_of_children(tree, k, x), 1e-30))
+def _share_out(self, tree, k, T, part, nobody, step):
+    "log T of the children, from log T of the parents, the expected parts, who has none, and the steps."
+    log_sum = lambda x: tf.math.log(sum_of_children(tree, k, x) + nobody)
     kept = T - log_sum(part * tf.exp(step))
-    return of_parent(tree, k, kept if min(tree.parents[k]) >= 0 else kept + log_sum(part + 0 * step)) + step
+    whole = min(tree.parents[k]) >= 0 and tree.sizes[-1] == 1  # no sibling stands alone: the parts add up to one
+    return of_parent(tree, k, kept if whole else kept + log_sum(part + 0 * step)) + step
 
 
 PositiveTotal.share_out = _share_out
@@ -353,8 +355,8 @@ class RealTotal(PositiveTotal):
     def alone_sd(self, data, node, level):
         return 0.2
 
-    def share_out(self, tree, k, T, part, step):
-        left = tf.maximum(sum_of_children(tree, k, part + 0 * step), 1e-30)
+    def share_out(self, tree, k, T, part, nobody, step):
+        left = sum_of_children(tree, k, part + 0 * step) + nobody
         return of_parent(tree, k, T - sum_of_children(tree, k, part * step) / left) + step
 
 # %% ../nbs/12_totals.ipynb #8b1a525f

@@ -75,7 +75,6 @@ def test_nothing_is_put_in_twice():
     assert names(Controls.of(unheard, sd={name: 0.0 for name in unheard})) == ["season", "level"]
 
 
-@pytest.mark.xfail(strict=True, reason="thirty steps of a level follow a wave of the year over 120 weeks, to 98%, and are taken for a season")
 def test_a_level_that_was_brought_is_no_season():
     data = prepare(H, *tables()[:2], local_level(WEEKS))
     assert [name for name, _ in MMM(H).prepared(data).moving] == ["season"]

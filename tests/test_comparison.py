@@ -39,7 +39,7 @@ def fits():
 def shifted(fit, by):
     "A fit whose log densities are `by` higher in every period."
     groups = groups_of(fit.idata)
-    return replace(fit, idata=to_idata(groups | {"log_likelihood": groups["log_likelihood"] + by}, {}))
+    return replace(fit, drawn=to_idata(groups | {"log_likelihood": groups["log_likelihood"] + by}, {}))
 
 
 @pytest.mark.parametrize("method", ["stacking", "pseudo-BMA"])
@@ -67,7 +67,7 @@ def test_pareto_k_is_counted_above_its_limit(fits):
     wild = groups["log_likelihood"].copy(deep=True)
     shape = wild.y[..., :2].shape
     wild.y[..., :2] = -np.abs(np.random.default_rng(1).standard_cauchy(shape)) * 20  # two periods that no draw foretells alike
-    table = compare({"sound": fit, "wild": replace(fit, idata=to_idata(groups | {"log_likelihood": wild}, {}))})
+    table = compare({"sound": fit, "wild": replace(fit, drawn=to_idata(groups | {"log_likelihood": wild}, {}))})
     assert table.high_k["wild"] >= 2 and not table.worst_k["wild"] <= 0.7  # ArviZ 1.x has no number for the wildest
     assert table.high_k["sound"] == (np.asarray(fit.loo().pareto_k) > 0.7).sum() and table.high_k.dtype == int
 

@@ -200,7 +200,7 @@ def test_an_interrupted_fit_shortens_the_mixture():
     both = EnsembleResult({"impressions": whole, "clicks": short}, {"impressions": 0.25, "clicks": 0.75}, Report(), "given")
     assert both.sample_shape == (2, 12) and [len(rows) for rows, _ in both._chosen[2].values()] == [6, 18]
     terms = both.decomposition("tactical", draws=True)
-    assert terms.shape == (2, 12, T - 2, 6) and np.isfinite(terms).all() and both.fitted().notna().all(axis=None)
+    assert terms.shape == (2, 12, T - 2, 7) and np.isfinite(terms).all() and both.fitted().notna().all(axis=None)
 
 
 def test_every_draw_of_the_mixture_is_a_draw_of_one_fit(result):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision import MMM, Fit, LiftTest, PrecisionError, Priors, controls
+from precision import CostTarget, MMM, Fit, LiftTest, PrecisionError, Priors, controls
 from precision.hierarchy import build_hierarchy
 from precision.simulate import simulate
 
@@ -61,7 +61,7 @@ def test_before_a_fit(call, given):
 @pytest.fixture(scope="module")
 def fit():
     tested = LiftTest("tv", WEEKS[20], WEEKS[23], lift=1e5, se=1e5, change=-0.5)
-    return MMM(TREE).fit(SIM.y, SIM.U, SIM.Z, SIM.spend, chains=2, warmup=100, draws=50, seed=1, progress=False, experiments=[tested])
+    return MMM(TREE).fit(SIM.y, SIM.U, SIM.Z, SIM.spend, chains=2, warmup=100, draws=50, seed=1, progress=False, experiments=[tested, CostTarget("tv", 1.0, 1.0)])
 
 
 def test_options_of_a_fit(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from precision.files import read_data, read_model, read_table
 from precision.forecast import inputs_of, read_future, split
 from precision.hierarchy import Hierarchy, PrecisionError, build_hierarchy
 from precision.metrics import read_metrics
-from precision.priors import ANY_SIGN, RANGES, Belief, Priors, belief, beliefs, inherited, roi_to_effect, share_to_effect, step_priors
+from precision.priors import ANY_SIGN, RANGES, Belief, Priors, belief, beliefs, inherited, step_priors, total_of_roi, total_of_share
 
 SECONDS = 120  # of the processor, for one test; most need a few
 
@@ -361,7 +361,7 @@ def test_any_return_and_any_share(roi, share, node, spend, level):
     if priors is None or isinstance(priors.share, tuple) or priors.share is None or priors.roi[node] is None:
         return
     where = next(name for name in H.levels if node in H.names[name])
-    for value in (tried(roi_to_effect, priors.roi[node], H.path(node)[0], data), tried(share_to_effect, priors.share, node, where, data)):
+    for value in (tried(total_of_roi, priors.roi[node], node, where, data), tried(total_of_share, priors.share, node, where, data)):
         assert value is None or np.isfinite(float(value))
 
 

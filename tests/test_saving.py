@@ -562,5 +562,5 @@ def test_a_file_of_format_2_is_the_former_default_and_answers_as_it_did(tmp_path
     new = np.ones((5, 2))
     pd.testing.assert_frame_equal(loaded.predict(new), fit.predict(new), check_freq=False)
     save_groups(tmp_path / "stated.nc", *of_format_2(fit, roi={"x": 2.0}))
-    with pytest.raises(PrecisionError, match="Priors.roi=.... which meant the efficiency of a node then"):
+    with pytest.raises(PrecisionError, match="Priors.roi=...., which meant the efficiency of a node then"):
         Fit.load(tmp_path / "stated.nc")

@@ -69,7 +69,7 @@ def test_a_channel_that_begins_to_run_is_refused_before_any_sampling():
 
 def test_a_line_that_begins_to_run_is_forecast_from_its_siblings():
     found = cross_validate(MODEL, Y, LATE, Z, horizon=7, folds=2, **QUICK)
-    assert len(found.scores()) == 2 and np.isfinite(found.scores().crps).all() and np.isfinite(found.predictions().filter(["mean", "lower", "upper"])).all(axis=None)
+    assert len(found.scores) == 2 and np.isfinite(found.scores.crps).all() and np.isfinite(found.predictions.filter(["mean", "lower", "upper"])).all(axis=None)
 
 
 def test_every_fold_is_a_fit_of_its_own_past(cv):
