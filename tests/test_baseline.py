@@ -113,7 +113,7 @@ def test_the_level_walks_on_and_the_season_goes_round():
     assert width[-8:].mean() > 1.5 * width[:8].mean()
     level = fit.predict_decomposition(*new, draws=True).sel(node="level").stack(s=("chain", "draw")).values
     (_, made), last = fit.data.moving[1], fit.decomposition(draws=True).sel(node="level").isel(time=-1).values.ravel()
-    steps, every = (level - last).var(axis=1), 3  # a hundred weeks, at most forty steps
+    steps, every = (level - last).var(axis=1), 4  # periods, at the least
     taken = np.arange(100, 160) // every - 99 // every
     expected = taken * (fit.data.y_sd * list(made.unit_sd.values())[0]) ** 2
     assert (steps[taken == 0] == 0).all()

@@ -215,7 +215,7 @@ def test_every_draw_of_the_mixture_is_a_draw_of_one_fit(result):
 @pytest.mark.parametrize("level", H.levels)
 def test_terms_add_up_to_the_fitted_mean_in_every_draw(result, level):
     terms = result.decomposition(level, draws=True)
-    assert terms.dims == ("chain", "draw", "time", "node") and list(terms.node.values[:2]) == ["intercept", "price"]
+    assert terms.dims == ("chain", "draw", "time", "node") and list(terms.node.values[:3]) == ["intercept", "level", "price"]
     fitted = np.empty((60, T - 2))
     for name, (rows, places) in result._chosen[2].items():
         fitted[places] = result.fits[name].accounts.fitted()[rows]
