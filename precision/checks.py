@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['DOUBTFUL', 'CERTAIN', 'MAX_MEMORY', 'MAX_SPREAD', 'MAX_SCORE', 'MOST_ZEROS', 'LAGS', 'ENOUGH', 'ALL', 'MOST_YEARLY',
            'RECENT', 'MOST_MOVED', 'MOST_LEFT', 'MOST_REPEATED', 'MOST_PULLED', 'MOST_GUESSED', 'MOST_ASSUMED',
-           'FEW_DRAWS', 'MOST_ERRORS', 'MOST_INFLATED', 'MOST_TRADED', 'MOST_COMMON', 'MOST_BELOW', 'MOST_MEDIA',
-           'FEWEST_ON_AIR', 'LEAST_VARIED', 'MOST_SWAYING', 'scores', 'ljung_box', 'breusch_pagan', 'residual_findings',
-           'zeros_finding', 'lag_test', 'delay_finding', 'yearly', 'season_finding', 'past_test', 'feedback_finding',
-           'totals_of', 'news', 'prior_findings', 'Stated', 'standard_errors', 'stated_totals', 'media_prior_finding',
-           'decays_finding', 'past_finding', 'cost_of', 'held_against', 'experiments_finding', 'held_columns',
-           'inflation', 'inflation_by_chance', 'partners', 'collinearity_finding', 'trade_finding', 'in_step',
-           'step_finding', 'baseline_finding', 'share_finding', 'supply_findings', 'sway_finding']
+           'FEW_DRAWS', 'TOLD', 'MOST_ERRORS', 'MOST_INFLATED', 'MOST_TRADED', 'MOST_COMMON', 'MOST_BELOW',
+           'MOST_MEDIA', 'FEWEST_ON_AIR', 'LEAST_VARIED', 'MOST_SWAYING', 'scores', 'ljung_box', 'breusch_pagan',
+           'residual_findings', 'zeros_finding', 'lag_test', 'delay_finding', 'yearly', 'season_finding', 'past_test',
+           'feedback_finding', 'totals_of', 'news', 'prior_findings', 'Stated', 'standard_errors', 'stated_totals',
+           'media_prior_finding', 'decays_finding', 'past_finding', 'cost_of', 'held_against', 'experiments_finding',
+           'held_columns', 'inflation', 'inflation_by_chance', 'partners', 'collinearity_finding', 'trade_finding',
+           'in_step', 'step_finding', 'baseline_finding', 'share_finding', 'supply_findings', 'sway_finding']
 
 # %% ../nbs/27_checks.ipynb #9f52db6c
 from dataclasses import replace
@@ -454,6 +454,8 @@ def decays_finding(table) -> Finding:
 # %% ../nbs/27_checks.ipynb #d6599e3c
 MOST_ASSUMED = (0.05, 0.25)   # share of the media's total that hangs on media before the data: from here "look", from here "bad"
 FEW_DRAWS = 100               # that suffice for the mean of a total
+TOLD = {"steady": "are taken to have run as in the first periods", "nothing": "are taken never to have run",
+        "learnt": "ran at {:.0%} of their first periods' pace, as far as the data tell"}
 
 
 def _mean_media(accounts) -> np.ndarray:
@@ -463,11 +465,13 @@ def _mean_media(accounts) -> np.ndarray:
 def past_finding(accounts: Accounts) -> Finding:
     "How much of what media bring depends on what is assumed of the time before."
     data, few = accounts.data, {name: v[::-(-accounts.size // FEW_DRAWS)] for name, v in accounts.values.items()}
-    media = {past: _mean_media(replace(accounts, values=few, before=before(data.x))) for past, before in PASTS.items()}
-    extra, total, first = media["steady"] - media["nothing"], np.abs(media[data.past]), max(len(data.y) // 4, 1)
+    never, steady = (_mean_media(replace(accounts, values=few | {"past": ran}, before=PASTS["steady"](data.x))) for ran in (0.0, 1.0))
+    extra, total, first = steady - never, np.abs(_mean_media(replace(accounts, values=few))), max(len(data.y) // 4, 1)
+    if data.past == "learnt":
+        extra *= np.subtract(*np.quantile(few["past"], [0.95, 0.05])) / 0.9  # what the data left open of it
     whole, early = (float(np.abs(extra[rows]).sum() / max(total[rows].sum(), 1e-300)) for rows in (slice(None), slice(first)))
     verdict, told = grade(whole, *MOST_ASSUMED), "U_history" if data.history is not None else "the data"
-    said = (f"Media before {told} are taken {'to have run as in the first periods' if data.past == 'steady' else 'never to have run'}; "
+    said = (f"Media before {told} {TOLD[data.past].format(np.mean(few.get('past', 1)))}; "
             f"{whole:.1%} of what media bring hangs on it, {early:.0%} in the first quarter")
     return Finding("before the data", verdict, whole, MOST_ASSUMED[0], "", said, "" if verdict == "good" else
                    "give U_history=, the exposure of the periods before; or report without the first quarter")

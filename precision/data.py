@@ -300,9 +300,15 @@ ORDINARY = {  # exposure [T, N] -> [N]
 # %% ../nbs/03_data.ipynb #a24df7d5
 FIRST = 13   # periods at the beginning that tell what came before
 
+
+def _beginning(x):
+    return x[:min(FIRST, max(1, len(x) // 4))].mean(axis=0)
+
+
 PASTS = {  # exposure in ordinary periods [H + T, N] -> [N]
     "nothing": lambda x: np.zeros(x.shape[1]),
-    "steady": lambda x: x[:min(FIRST, max(1, len(x) // 4))].mean(axis=0),
+    "steady": _beginning,
+    "learnt": _beginning,  # and a share of it that is a parameter
 }
 
 # %% ../nbs/03_data.ipynb #ef2eded6
@@ -356,7 +362,7 @@ class Dataset:
 
     @cached_property
     def before(self):
-        "Exposure of every period before the first of `x`, [N], in ordinary periods."
+        "Exposure of every period before the first of `x`, [N], in ordinary periods; where the past is learnt, a share of it."
         return PASTS[self.past](self.x)
 
     @cached_property
@@ -412,6 +418,8 @@ def _assumed(data: Dataset) -> list[str]:
     before = {"nothing": f"media are taken never to have run before {told} begin" + ("" if data.history is not None else
                          "; give U_history, or choose past='steady'"),
               "steady": f"before {told} begin, media are taken to have run as in their first {first} periods"
+                        + ("" if data.history is not None else "; U_history= says what they did"),
+              "learnt": f"how far media had run before {told} begin, the first periods have to tell, between never and as in the first {first}"
                         + ("" if data.history is not None else "; U_history= says what they did")}[data.past]
     shares = [f"the outcome has two signs, so shares of media are shares of its mean size, {data.level:,.4g}"] if data.y.min() < 0 else []
     return [before, *shares]

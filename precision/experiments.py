@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .adstock import adstock_coefficients
 from .blocks import TreeBlock
 from .controls import Calendar
 from .data import Dataset, is_number
@@ -190,14 +189,16 @@ class LiftTests(TreeBlock):
         pairs = [(k, i) for k, test in enumerate(self.tests) for i in members(test.node, self.hierarchy)]
         windows = [window(test, data) for test in self.tests]
         length = max(until - first + 1 for first, _, until in windows)
-        worlds = np.zeros((2, len(pairs), self.media.nodes, length))
+        worlds, age = np.zeros((2, len(pairs), self.media.nodes, length)), np.ones((len(pairs), length))
         for p, (k, i) in enumerate(pairs):
             first, _, until = windows[k]
             for world, x in zip(worlds, (data.x, changed(self.tests[k], data))):
-                series = adstock_coefficients(x[:, [i]], self.media.nodes, before=data.before[[i]])[0, :, -len(data.y):]
+                series = self.media.coefficients(data, x[:, [i]], data.before[[i]])[0, :, -len(data.y):]
                 world[p, :, :until - first + 1] = series[:, first:until + 1]
+            age[p] += len(data.x) - len(data.y) + first + np.arange(length)
         told = np.array([[test.lift, test.se] for test in self.tests]).T / data.y_sd
-        return {"lift_worlds": worlds, "lift_told": told, "lift_tactical": np.eye(self.hierarchy.num_tacticals)[[i for _, i in pairs]],
+        past = {"lift_before": data.before[[i for _, i in pairs]], "lift_age": age} if self.media.learns_past else {}
+        return past | {"lift_worlds": worlds, "lift_told": told, "lift_tactical": np.eye(self.hierarchy.num_tacticals)[[i for _, i in pairs]],
                 "lift_test": np.eye(len(self.tests))[[k for k, _ in pairs]]}
 
     def log_likelihood(self, inputs, state):
@@ -209,7 +210,9 @@ class LiftTests(TreeBlock):
         of_pair = lambda values: tf.linalg.matvec(inputs["lift_tactical"], values)
         basis = tf.einsum("pn,...nr->...pr", inputs["lift_tactical"], state["basis"])
         gain, own = of_pair(self.media.gain(state))[..., None], {name: of_pair(state[name]) for name in self.media.curve.parameters}
-        before, after = (tf.reduce_sum(self.media.bend(tf.einsum("...pr,prl->...pl", basis, world) * gain, own), axis=-1)
+        left = (self.media.left(state, of_pair(state["rate"]), inputs["lift_before"], inputs["lift_age"]) if self.media.learns_past
+                else tf.zeros([], gain.dtype))
+        before, after = (tf.reduce_sum(self.media.bend((tf.einsum("...pr,prl->...pl", basis, world) + left) * gain, own), axis=-1)
                          for world in tf.unstack(inputs["lift_worlds"]))
         return tf.linalg.matvec(inputs["lift_test"], of_pair(state["size"]) * (after - before), transpose_a=True)
 

@@ -33,7 +33,7 @@ class Options:
     normalize_adstock: bool = None   # do the weights of the carry-over sum to one?
     measure: str = None              # "total" or "efficiency"
     baseline: str = None             # "auto" or "none"
-    past: str = None                 # "steady" or "nothing"
+    past: str = None                 # "learnt", "steady" or "nothing"
 
 
 @dataclass(frozen=True)

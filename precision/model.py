@@ -22,7 +22,7 @@ from .baseline import moving_baseline, part_notes
 from .blocks import baseline_design, control_sds
 from .checks import cost_of
 from .checkup import PRIOR_DRAWS, Checkup, check_up
-from .data import PASTS, Dataset, prepare
+from .data import Dataset, prepare
 from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, named, smallest_ess, to_idata
 from .experiments import CostTarget, LiftTest, check_experiments
 from .forecast import (
@@ -263,7 +263,7 @@ class MMM:
     weights: str = "learnt"               # how expected totals grow with exposure: to a power that is learnt; "exposure": in step; "equal": not at all
     measure: str = "total"                # what priors and pooling speak of: all that a node brings; "efficiency": see `former_default`
     baseline: str = "auto"                # a season and a level that moves; "none": only what the controls say
-    past: str = "steady"                  # media before the data: as in the first periods; "nothing": there were none
+    past: str = "learnt"                  # media before the data: a share of their first periods that is learnt; "steady": all of it; "nothing": none
 
     def __post_init__(self):
         for value, kind, name in ((self.hierarchy, Hierarchy, "hierarchy"), (self.priors, Priors, "priors")):
@@ -275,11 +275,10 @@ class MMM:
         if not isinstance(self.normalize_adstock, bool):
             raise PrecisionError(f"normalize_adstock must be True or False; got {self.normalize_adstock!r}")
         choose("baseline", self.baseline, BASELINES)
-        choose("past", self.past, PASTS)
         check_heard(self.priors, self.hierarchy, self._blocks(), self.options)
 
     def _blocks(self):
-        own = {name: value for name, value in self.options.items() if name not in ("baseline", "past")}
+        own = {name: value for name, value in self.options.items() if name != "baseline"}
         return build_blocks(self.hierarchy, stated=stated_nodes(self.priors, self.hierarchy), **own)
 
     def prepared(self, data: Dataset) -> Dataset:
@@ -303,7 +302,7 @@ class MMM:
 
     def posterior(self, data: Dataset, experiments=()) -> Posterior:
         "The posterior of this model given data, as the sampler wants it."
-        own = {name: value for name, value in self.options.items() if name not in ("baseline", "past")}
+        own = {name: value for name, value in self.options.items() if name != "baseline"}
         return build_posterior(data, self.priors, tuple(experiments), nodes=SAMPLER_NODES, **own)
 
     def sample_prior(

@@ -12,12 +12,12 @@ from functools import cached_property, lru_cache
 
 import tensorflow as tf
 
-from .data import Dataset
+from .data import PASTS, Dataset
 from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS, WEIGHTS
 from .experiments import experiment_blocks
 from .hierarchy import choose
-from .media import MEDIA
+from .media import MEDIA, LearntPast
 from .noise import LIKELIHOODS, RESIDUALS, noise_of
 from .pooling import coordinates_of
 from .priors import Priors, stated_nodes
@@ -76,7 +76,7 @@ class Posterior:
 # %% ../nbs/16_posterior.ipynb #1de72e54
 MEASURES = ("total", "efficiency")
 OPTIONS = {"effect": EFFECTS, "pooling": POOLINGS, "weights": WEIGHTS, "decay": DECAYS, "saturation": MEDIA,
-           "likelihood": LIKELIHOODS, "residual": RESIDUALS, "measure": dict.fromkeys(MEASURES)}
+           "likelihood": LIKELIHOODS, "residual": RESIDUALS, "measure": dict.fromkeys(MEASURES), "past": PASTS}
 
 
 def build_blocks(
@@ -89,20 +89,22 @@ def build_blocks(
     likelihood="normal",
     residual="iid",
     measure="total",
+    past="learnt",
     normalize_adstock=True,
     stated=(),        # nodes whose total was stated, from `stated_nodes`
     nodes=32,         # of the interpolation in decay; the sampler is content with 16
     columns=1,        # of the baseline's design
-) -> tuple:           # decay, effect, media, noise
+) -> tuple:           # decay, effect, media, noise; and the past, where it is learnt
     "The blocks of a model whose options are given by name."
     chosen = {"effect": effect, "pooling": pooling, "weights": weights, "decay": decay, "saturation": saturation, "likelihood": likelihood,
-              "residual": residual, "measure": measure}
+              "residual": residual, "measure": measure, "past": past}
     block = {option: choose(option, value, OPTIONS[option]) for option, value in chosen.items()}
-    by_total, weighing = measure == "total", block["weights"](h)
+    by_total, learns, weighing = measure == "total", past == "learnt", block["weights"](h)
     effects = (total_block(h, effect, pooling, weighing, dict(stated)) if by_total else
                block["effect"](h, block["pooling"](h), weighing))
     return (block["decay"](h, nodes, by_total), effects,
-            block["saturation"](h, SATURATIONS[saturation], bool(normalize_adstock), nodes, by_total), noise_of(likelihood, residual, columns))
+            block["saturation"](h, SATURATIONS[saturation], bool(normalize_adstock), nodes, by_total, learns),
+            noise_of(likelihood, residual, columns)) + (LearntPast(),) * learns
 
 
 def build_posterior(

@@ -155,7 +155,7 @@ def kept_of(groups: dict, attrs: dict) -> Kept:
     "The parts of a fit from its groups and attributes."
     spec, timing, notes = (json.loads(attrs[name]) for name in ("specification", "timing", "notes"))
     for what, given, known in (("prior", spec["priors"], [f.name for f in fields(Priors)]),
-                               ("option", spec["options"], [*OPTIONS, "normalize_adstock", "baseline", "past"])):
+                               ("option", spec["options"], [*OPTIONS, "normalize_adstock", "baseline"])):
         if unknown := sorted(set(given) - set(known)):
             raise PrecisionError(f"its {what} {unknown[0]!r} is not known here")
     hierarchy = Hierarchy(tuple(spec["levels"]), tuple(map(tuple, spec["rows"])))

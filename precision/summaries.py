@@ -75,10 +75,10 @@ class Accounts:
     data: Dataset
     curve: Saturation
     normalize: bool
-    values: dict  # {"decay", "effect_<lowest pooled>", saturation parameters: [S, N], "intercept": [S], "control_effect": [S, J]}
+    values: dict  # {"past": [S] where it is learnt, "decay", "effect_<lowest pooled>", saturation parameters: [S, N], "intercept": [S], "control_effect": [S, J]}
     x: np.ndarray | None = None  # other exposures [H + T, N] in ordinary periods; those of the data by default
     Z: np.ndarray | None = None  # their controls [T, J]
-    before: np.ndarray | None = None  # [N] exposure of every period before them; that of the data by default
+    before: np.ndarray | None = None  # [N] exposure of every period before them, a share of which ran where that is learnt; that of the data by default
     moving: dict | None = None   # {part: [T, K]} their columns of the moving baseline
     walked: dict | None = None   # {part: [S, T]} what a part does beyond them
     lines: object = None         # `Lines` of a world in which others are active; those of the data by default
@@ -123,7 +123,7 @@ class Accounts:
 
     def response(self, i) -> np.ndarray:
         "The curve of the i-th tactical at its adstocked exposure, [T, S]."
-        a = adstock_geometric_np(self.exposure[:, i, None], self.values["decay"][:, i], self.normalize, self.earlier[i])
+        a = adstock_geometric_np(self.exposure[:, i, None], self.values["decay"][:, i], self.normalize, self.earlier[i] * self.values.get("past", 1.0))
         return self.curve.curve(a[-len(self.controls):], {name: self.values[name][:, i] for name in self.curve.parameters})
 
     def node(self, level, name) -> np.ndarray:
@@ -214,7 +214,7 @@ def _media_of(effect, accounts) -> tuple:
     return sizes, media
 
 # %% ../nbs/20_summaries.ipynb #0628748d
-WITHOUT_NODES = ("intercept", "control_effect", "baseline_effect", "sigma", "nu", "phi", "size_exponent", "media_share")
+WITHOUT_NODES = ("intercept", "control_effect", "baseline_effect", "sigma", "nu", "phi", "size_exponent", "media_share", "past")
 
 
 def level_of(

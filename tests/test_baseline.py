@@ -141,17 +141,18 @@ def test_a_history_and_nothing_before_it_is_the_recursion_from_zero():
     np.testing.assert_allclose(given.before, U[:13].mean().to_numpy() / unit, rtol=1e-13)
 
 
-@pytest.mark.parametrize("past", ["steady", "nothing"])
+@pytest.mark.parametrize("past", ["learnt", "steady", "nothing"])
 def test_the_seam_of_a_holdout_is_exact(past):
     "Contributions after the data are those of the same draws over the joined series, in the units of the first part."
     fit = MMM(H, past=past).fit(Y[:100], U[:100], Z[:100], holdout=10, **QUICK | {"warmup": 60, "draws": 10})
     ahead = fit.predict_contributions(U[90:120], "tactical", draws=True)
     p, unit = fit.posterior, (U[:90] ** 2).sum().to_numpy() / U[:90].sum().to_numpy()
     x = U.to_numpy() / unit
-    before = x[:13].mean(axis=0) if past == "steady" else np.zeros(4)
+    before = x[:13].mean(axis=0) if past != "nothing" else np.zeros(4)
+    ran = p["past"].values.ravel() if past == "learnt" else 1.0
     for i, name in enumerate("abcd"):
         decay, s = (p[v].sel(tactical=name).values.ravel() for v in ("decay", "saturation_level"))
-        a = adstock_geometric_np(x[:, i, None], decay, before=before[i])
+        a = adstock_geometric_np(x[:, i, None], decay, before=before[i] * ran)
         f = a / (1 - s + s * a)
         scale = fit.contributions("tactical", draws=True).sel(node=name).values.reshape(20, -1)[:, 0] / f[0]
         np.testing.assert_allclose(ahead.sel(node=name).values.reshape(20, -1), (scale * f[90:]).T, rtol=1e-9)

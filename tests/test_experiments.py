@@ -69,7 +69,7 @@ def said_by_hand(x, posterior, spend, normalize, **options):
         size, unit, before = e * data.share, data.U.mean(axis=0), np.zeros((0, 5))
     else:  # what ran before is that of the world that was seen, whatever a test would have changed
         unit = (data.U ** 2).sum(axis=0) / data.U.sum(axis=0)
-        before = np.tile(exposure[:13].mean(axis=0), (4000, 1))
+        before = np.tile(exposure[:13].mean(axis=0) / (1 + np.exp(-3 * free["past"][0])), (4000, 1))
     responses = lambda exposure: curve_by_hand(h, free, options["saturation"], adstock_geometric_np(
         np.vstack([before, exposure]) / unit, delta, normalize))[len(before) + past:]
     if options["measure"] == "total":
@@ -100,7 +100,7 @@ def said_by_hand(x, posterior, spend, normalize, **options):
 def test_experiments_add_to_the_density_what_scipy_says(saturation, normalize, history, effect, measure):
     data, options = dataset(history=history), dict(saturation=saturation, effect=effect, measure=measure, weights="learnt" if measure == "total" else "exposure")
     if measure == "total":
-        data = replace(data, past="steady", ordinary="paid")
+        data = replace(data, past="learnt", ordinary="paid")
     experiments = (*(test for test, _ in TESTS), *(TARGETS if effect == "positive" else ()))
     with_them, without = (build_posterior(data, experiments=some, normalize_adstock=normalize, **options) for some in (experiments, ()))
     points = np.random.default_rng(1).normal(0, 0.7, (4, without.dimension))

@@ -97,11 +97,11 @@ def decays():
     return 0.99 * jax.nn.sigmoid(eta[to_platform] + tau_tactical * normal("z_decay_tactical", len(tacticals)))
 
 
-def responses(data, decay):
-    "Saturation levels pooled around one centre, and the curves: 1 in an ordinary period."
+def responses(data, decay, ran=1.0):
+    "Saturation levels pooled around one centre, and the curves: 1 in an ordinary period; `ran` is the share of the steady past that there was."
     tau = numpyro.sample("tau_s", dist.HalfNormal(0.5))
     s = jax.nn.sigmoid(numpyro.sample("m", dist.Normal(-0.5, 1)) + tau * normal("z_s", len(tacticals)))
-    a = adstock(jnp.asarray(data["x"]), decay, data["before"])
+    a = adstock(jnp.asarray(data["x"]), decay, ran * data["before"])
     return s, a / (1 - s + s * a)
 
 
@@ -118,8 +118,8 @@ def report(values, data):
 def default(data, name):
     "All media bring a share of the outcome; channels, platforms and tacticals divide it; the baseline moves."
     y, K, N = data["y"], len(CONTROLS[name]), len(tacticals)
-    decay = decays()
-    s, response = responses(data, decay)
+    decay, ran = decays(), jax.nn.sigmoid(numpyro.sample("logit_past", dist.Normal(0, 3)))
+    s, response = responses(data, decay, ran)
 
     # the root: 90% of the probability between 6% and 50% of the outcome
     low, high = np.log(0.06), np.log(0.5)
@@ -151,7 +151,7 @@ def default(data, name):
     w, up = data["w"], of_platform @ of_channel
     report({"decay": decay, "effect_channel": size @ up, "effect_platform": (size @ of_platform) / (w @ of_platform), "effect_tactical": size / w,
             "saturation_level": s, "intercept": intercept - total.sum(), "gamma": gamma, "sigma": sigma, "media": media, "size_exponent": alpha,
-            "media_share": share} | {f"{part}_{when}": y.std() * values[t] for part, values in (("season", season), ("level", level))
+            "media_share": share, "past": ran} | {f"{part}_{when}": y.std() * values[t] for part, values in (("season", season), ("level", level))
                                      for when, t in WHEN.items()}, data)
 
 

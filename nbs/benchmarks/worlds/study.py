@@ -13,7 +13,8 @@ from precision.draws import diagnostics
 from precision.model import former_default
 
 RESULTS = Path(__file__).with_name("results.csv")
-CANDIDATES = {"default": MMM, "former default": former_default}
+CANDIDATES = {"default": MMM, "former default": former_default,
+              "default that knows": lambda h: MMM(h, baseline="none", past="nothing")}  # that nothing drifts, and that media begin with the data
 LEVELS = ("tactical", "channel", "total")
 
 
