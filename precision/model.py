@@ -197,9 +197,9 @@ class Prior(Drawn):
     group = "prior"
 
     def media_share(self) -> np.ndarray:
-        "Share of the outcome's total that all media bring, [draws]."
+        "Share of the outcome that all media bring, [draws]; of its mean size, where it has two signs."
         total = sum(draws.sum(axis=1) for _, draws in self._media(self.hierarchy.levels[-1]))
-        return total / self.data.y.sum() if self.data.y.sum() > 0 else np.full(len(total), np.nan)
+        return total / (self.data.level * len(self.data.y))
 
     def plot(self):
         "Implied share of all media, and each channel's contribution (its ROI where there is spend); returns the axes."

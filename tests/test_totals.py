@@ -10,6 +10,7 @@ from precision.model import MMM, former_default
 from precision.posterior import evaluate
 from precision.priors import Priors
 from precision.saving import data_groups
+from precision.simulate import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 WEEKS = pd.date_range("2022-01-03", periods=156, freq="7D")
@@ -200,3 +201,21 @@ def test_an_outcome_of_two_signs(effect):
     assert np.isfinite(fit.fitted()["mean"]).all() and np.isfinite(data_groups(fit.data)["observed_data"].y).all()
     with pytest.raises(PrecisionError, match="the outcome's mean is .*and there is no share of that"):
         MMM(H, Priors(share={"c0": 0.1})).sample_prior(y - 1, PAID, draws=10)
+
+
+# Splits
+
+@pytest.mark.parametrize("line, split, shares", [("d", {"search": ["d1", "d2", "e"]}, (0.4, 0.6)), ("a", {"linear": ["d1", "d2", "b"]}, (0.35, 0.35))])
+def test_splitting_a_line_at_random_moves_no_channel(line, split, shares):
+    tree = {"tv": {"linear": ["a", "b"], "streaming": ["c"]}, "web": {"search": ["d", "e"], "social": ["f"]}}
+    sim, first = simulate(build_hierarchy(tree), periods=156, seed=5), np.random.default_rng(0).uniform(*shares, 156)
+    finer = {channel: {platform: split.get(platform, lines) for platform, lines in platforms.items()} for channel, platforms in tree.items()}
+
+    def parted(table):
+        return table.drop(columns=line).assign(d1=table[line] * first, d2=table[line] * (1 - first))
+
+    long = dict(chains=4, warmup=500, draws=2000, seed=1, progress=False)
+    whole = MMM(sim.hierarchy).fit(sim.y, sim.U, sim.Z, sim.spend, **long)
+    parts = MMM(build_hierarchy(finer)).fit(sim.y, parted(sim.U), sim.Z, parted(sim.spend), **long)
+    before, after = (np.stack([draws.sum(axis=1) for _, draws in fit.accounts.media("channel")]) for fit in (whole, parts))
+    assert (np.abs(after.mean(axis=1) - before.mean(axis=1)) < 0.1 * before.std(axis=1)).all()
