@@ -37,7 +37,7 @@ def data(periods=100, seed=2, tacticals="abcd"):
 @pytest.fixture(scope="module")
 def fit():
     y, U, Z = data()
-    return MMM(build_hierarchy(TREE)).fit(y, U, Z, chains=2, warmup=300, draws=300, progress=False)
+    return MMM(build_hierarchy(TREE)).fit(y, U, Z, chains=4, warmup=500, draws=1000, progress=False)
 
 
 def with_data(fit, **changes):

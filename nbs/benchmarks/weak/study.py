@@ -1,7 +1,7 @@
 """Fits the default and the former default to every market and scores them: adds a line a fit to results.csv.
 
-    python study.py                  # all kinds, seeds 0 to 39: about an hour on two cores
-    python study.py 0 2 & python study.py 1 2    # the same, shared by two processes (results.0.csv and results.1.csv)
+    python study.py                  # all kinds, seeds 0 to 39: about 40 minutes
+    python study.py 0 2 & python study.py 1 2    # the same in half the time (results.0.csv and results.1.csv)
 
 Seeds below 20 were there while the default was chosen; those from 20 on were kept for the last look. What is there is not done again.
 """
