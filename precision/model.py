@@ -344,7 +344,7 @@ class MMM:
         holdout=None,      # so many periods at the end are not fitted but forecast: see `Fit.holdout`
         chains=4,
         warmup=500,        # transitions per chain before the first draw is kept, at the most: a chain that has settled stops earlier
-        draws=500,         # draws kept per chain
+        draws=1000,        # draws kept per chain
         seed=0,            # the same seed gives the same draws
         progress=True,     # show a progress bar
         threads=None,      # at most one per chain; all cores by default

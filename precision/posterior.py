@@ -111,11 +111,12 @@ def build_posterior(
     data: Dataset,             # from `prepare`
     priors: Priors = Priors(),
     experiments: tuple = (),   # of `LiftTest` and `CostTarget`, from `check_experiments`
-    **options,                 # as for `build_blocks`
+    **options,                 # as for `build_blocks`; the past is that of the data
 ) -> Posterior:
     "The posterior of a model whose options are given by name."
     moving = sum(len(made.unit_sd) for _, made in data.moving)
-    blocks = build_blocks(data.hierarchy, columns=min(1 + len(data.controls) + moving, len(data.y)), stated=stated_nodes(priors, data.hierarchy), **options)
+    blocks = build_blocks(data.hierarchy, columns=min(1 + len(data.controls) + moving, len(data.y)), stated=stated_nodes(priors, data.hierarchy),
+                          **{"past": data.past} | options)
     return Posterior(data, priors, blocks + experiment_blocks(experiments, *blocks[1:3]))
 
 

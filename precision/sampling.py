@@ -286,7 +286,7 @@ def run_nuts(
     posterior: Posterior,
     chains=4,
     warmup=500,          # transitions per chain before the first draw is kept, at the most: a chain that has settled stops earlier
-    draws=500,           # draws kept per chain
+    draws=1000,          # draws kept per chain
     seed=0,              # the same seed gives the same draws, whatever the number of threads
     threads=None,        # at most one per chain; all cores by default
     target_accept=0.85,  # higher: smaller steps, fewer divergences, slower
