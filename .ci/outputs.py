@@ -2,6 +2,7 @@
 
     python .ci/outputs.py --check               # every notebook; fails when a saved output is no longer true
     python .ci/outputs.py --update nbs/index.ipynb
+    python .ci/outputs.py --update --slow nbs/28_checkup.ipynb   # the cells that are marked slow, too
 
 A check is a run of `nbdev_test` that keeps what the cells show; an update runs a notebook in Jupyter, as a reader would.
 Cells marked `#| eval: false`, or with a flag that settings.ini keeps from the tests, are not run and keep their
@@ -40,6 +41,7 @@ SAMPLED_RTOL, EXACT_RTOL = 0.25, 1e-3
 SAMPLED_SHADE, EXACT_SHADE = 0.06, 0.02  # mean difference of two pictures, of 1
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d*)?(?:[eE][-+]?\d+)?")
 PASSING = re.compile(r"0x[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+SKIPPED_FLAGS = get_config().tst_flags.split()
 RICHEST_FIRST = ("image/png", "text/html", "text/markdown", "text/latex", "text/plain")
 
 
@@ -57,10 +59,9 @@ def is_reference(cell):
 def is_skipped(cell):
     "Whether a code cell is left alone, as `nbdev_test` leaves it."
     marks = directives(cell.source)
-    flags = get_config().tst_flags.split()
     return (
         marks.get("eval", "").lower() == "false"
-        or any(flag in marks for flag in flags)
+        or any(flag in marks for flag in SKIPPED_FLAGS)
         or "nbdev_export(" in cell.source
         or is_reference(cell)
     )
@@ -237,7 +238,7 @@ def check(paths, jobs):
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PRECISION_OUTPUTS"] = folder
         passed = nbdev.test.parallel(nbdev.test.test_nb, [Path(path).resolve() for path in paths], n_workers=jobs,
-                                     skip_flags=get_config().tst_flags.split(), basepath=get_config().config_path)
+                                     skip_flags=SKIPPED_FLAGS, basepath=get_config().config_path)
         return [problem for path, (fine, _) in zip(paths, passed) for problem in judged(path, fine, kept_at(folder, path))]
 
 
@@ -281,7 +282,10 @@ def main():
     task.add_argument("--update", action="store_const", dest="task", const=update)
     parser.add_argument("notebooks", nargs="*", help="by default every notebook")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks run at a time")
+    parser.add_argument("--slow", action="store_true", help="run cells that are marked slow, too")
     options = parser.parse_args()
+    if options.slow:
+        SKIPPED_FLAGS.clear()
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     paths = options.notebooks or sorted(str(path) for path in nbglob())
