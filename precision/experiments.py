@@ -193,7 +193,7 @@ class LiftTests(TreeBlock):
         for p, (k, i) in enumerate(pairs):
             first, _, until = windows[k]
             for world, x in zip(worlds, (data.x, changed(self.tests[k], data))):
-                series = self.media.coefficients(data, x[:, [i]], data.before[[i]])[0, :, -len(data.y):]
+                series = self.media.coefficients(x[:, [i]], data.before[[i]])[0, :, -len(data.y):]
                 world[p, :, :until - first + 1] = series[:, first:until + 1]
             age[p] += len(data.x) - len(data.y) + first + np.arange(length)
         told = np.array([[test.lift, test.se] for test in self.tests]).T / data.y_sd

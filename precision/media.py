@@ -48,14 +48,14 @@ class LinearMedia(TreeBlock):
     learns_past: bool = False  # is the share of media before the data among the parameters?
 
     def inputs(self, data, priors):
-        K = self.coefficients(data, data.x, data.before)[..., -len(data.y):]
+        K = self.coefficients(data.x, data.before)[..., -len(data.y):]
         past = {"before": data.before, "age": np.arange(1.0, 1 + len(data.x))[-len(data.y):]} if self.learns_past else {}
         if not self.by_total:
             return past | {"adstock": self._arranged(K)}
         return past | {"adstock": self._arranged(self._centred(K)), "adstock_mean": K.mean(axis=-1)}
 
-    def coefficients(self, data, x, before):
-        "Of the adstock of what is known of exposures x [H + T, n], [n, nodes, H + T]."
+    def coefficients(self, x, before):
+        "Of the adstock [n, nodes, H + T] of exposures x [H + T, n] and, where that is known, of what ran before [n]."
         return adstock_coefficients(x, self.nodes, before=0 * before if self.learns_past else before)
 
     @staticmethod
@@ -63,6 +63,12 @@ class LinearMedia(TreeBlock):
         "What is left of media before the data [..., n, T] as many periods later; decays [..., n], their steady exposure [n]."
         fading = tf.exp(age * tf.math.log(tf.maximum(rate, 1e-30))[..., None])
         return (state["past"][..., None] * before)[..., None] * fading
+
+    def remainder(self, inputs, state):
+        "The same for every tactical [..., N, T]; zero [1, 1] where the past is not learnt, and so is in the fixed matrix."
+        if not self.learns_past:
+            return tf.zeros([1, 1], state["rate"].dtype)
+        return self.left(state, state["rate"], inputs["before"], inputs["age"])
 
     @staticmethod
     def _centred(K):
@@ -85,7 +91,7 @@ class LinearMedia(TreeBlock):
             state["size"] = state["total"] / average
 
     def mean(self, inputs, state):
-        left = self.left(state, state["rate"], inputs["before"], inputs["age"]) if self.learns_past else tf.zeros([1], state["rate"].dtype)
+        left = self.remainder(inputs, state)
         if self.by_total:
             average = tf.reduce_sum(state["basis"] * inputs["adstock_mean"], axis=-1) + tf.reduce_mean(left, axis=-1)
             self.settle(state, average * self.gain(state) + state["idle"])
@@ -174,9 +180,7 @@ class SaturatedMedia(LinearMedia):
         return log_prior
 
     def mean(self, inputs, state):
-        a = tf.einsum("...nr,nrt->...nt", state["basis"], inputs["adstock"])
-        if self.learns_past:
-            a += self.left(state, state["rate"], inputs["before"], inputs["age"])
+        a = tf.einsum("...nr,nrt->...nt", state["basis"], inputs["adstock"]) + self.remainder(inputs, state)
         state["response"] = self.bend(a * self.gain(state)[..., None], state)
         self.settle(state, tf.reduce_mean(state["response"], axis=-1) + state.get("idle", 0.0))
         media = tf.einsum("...n,...nt->...t", state["size"], state["response"])
