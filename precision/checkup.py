@@ -140,7 +140,7 @@ class _Seen:
         for i in np.flatnonzero(on):
             media += (term := accounts.tactical(i))
             totals[:, i] = term.sum(axis=1)
-        adstocked = adstock_geometric_np(data.x[:, on], accounts.values["decay"][:, on].mean(axis=0), 
+        adstocked = adstock_geometric_np(data.x[:, on], accounts.values["decay"][:, on].mean(axis=0),
                                          before=data.before[on] * np.mean(accounts.values.get("past", 1.0)))[-len(data.y):]
         return _Seen(sum(draws for _, draws in accounts.baseline()), media, totals, totals_of(prior),
                      pd.DataFrame(data.U[:, on], columns=names), pd.DataFrame(adstocked, columns=names))

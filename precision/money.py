@@ -205,7 +205,7 @@ def caused(
     if not data.active[i]:
         return np.zeros((accounts.size, periods))
     decay, arising = accounts.values["decay"][:, i], accounts.tactical(i).T
-    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, accounts.earlier[i] * accounts.values.get("past", 1.0))[-periods:]
+    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, accounts.ran_before(i))[-periods:]
     per_unit = np.divide(arising, a, out=np.zeros_like(a), where=a > 0)
     later = beyond * arising.sum(axis=0) / a.sum(axis=0) / (1 - decay)  # all periods after the last, seen from there
     reach = adstock_geometric_np(np.vstack([later, per_unit[::-1]]), decay, accounts.normalize)[:0:-1]

@@ -99,6 +99,10 @@ class Accounts:
     def earlier(self) -> np.ndarray:
         return self.data.before if self.before is None else self.before
 
+    def ran_before(self, i):
+        "Exposure of the i-th tactical in every period before, in ordinary periods: [S] where the past is learnt, else one number."
+        return self.earlier[i] * self.values.get("past", 1.0)
+
     @property
     def controls(self) -> np.ndarray:
         return self.data.Z if self.Z is None else self.Z
@@ -123,7 +127,7 @@ class Accounts:
 
     def response(self, i) -> np.ndarray:
         "The curve of the i-th tactical at its adstocked exposure, [T, S]."
-        a = adstock_geometric_np(self.exposure[:, i, None], self.values["decay"][:, i], self.normalize, self.earlier[i] * self.values.get("past", 1.0))
+        a = adstock_geometric_np(self.exposure[:, i, None], self.values["decay"][:, i], self.normalize, self.ran_before(i))
         return self.curve.curve(a[-len(self.controls):], {name: self.values[name][:, i] for name in self.curve.parameters})
 
     def node(self, level, name) -> np.ndarray:
