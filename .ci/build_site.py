@@ -22,7 +22,7 @@ from nbdev.serve import proc_nbs
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = ROOT / "_proc"
 SITE = ROOT / "_docs"
-NUMBERED = re.compile(r"\b\d\d_(\w+\.ipynb)")
+NUMBERED = re.compile(r"\b\d\d[a-z]?_(\w+\.ipynb)")
 HEADING = re.compile(r"^(#+ +)(.*?)\s*$", re.M)
 BARE_NAME = re.compile(r"(?<![\[`])`(\w+\.\w+)(\(\))?`(?![\]`])")
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)", re.M)
@@ -117,7 +117,7 @@ def stage():
     shutil.rmtree(STAGE, ignore_errors=True)
     proc_nbs()
     # by `output-file` nbdev drops the number from a page's address, which smalldocs does not read
-    for numbered in list(STAGE.glob("[0-9][0-9]_*.ipynb")):
+    for numbered in list(STAGE.glob("[0-9][0-9]*_*.ipynb")):
         numbered.rename(STAGE / NUMBERED.sub(r"\1", numbered.name))
     config = STAGE / "_quarto.yml"
     config.write_text(NUMBERED.sub(r"\1", config.read_text()))

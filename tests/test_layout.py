@@ -15,9 +15,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / "nbs"
-NUMBERED = sorted(NBS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def module_of(path):
+    "The module that a numbered notebook exports."
+    return path.stem.partition("_")[2]
+
+
+NUMBERED = sorted(NBS.glob("[0-9][0-9]*_*.ipynb"))  # 16, 16a, 17: a letter stands between two numbers
 NOTEBOOKS = sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-FLOOR = {path.stem[3:]: int(path.stem[:2]) for path in NUMBERED}
+FLOOR = {module_of(path): floor for floor, path in enumerate(NUMBERED)}
 TOP_LEVEL = {
     *("nbs", "precision", "tests", "_quarto.yml", "settings.ini", "setup.py"),
     *("README.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", ".gitignore", ".ci"),
@@ -64,15 +71,15 @@ def floors_above(code, floor):
 
 @pytest.mark.parametrize("path", NUMBERED, ids=name_of)
 def test_notebook_imports_only_from_smaller_numbers(path):
-    floor, own = FLOOR[path.stem[3:]], f"precision.{path.stem[3:]}"
+    floor, own = FLOOR[module_of(path)], f"precision.{module_of(path)}"
     notebook = {module for code in python_cells(path) for module in floors_above(code, floor)} - {own}
-    exported = set(floors_above((ROOT / "precision" / f"{path.stem[3:]}.py").read_text(), floor))
+    exported = set(floors_above((ROOT / "precision" / f"{module_of(path)}.py").read_text(), floor))
     assert not notebook | exported, "import from a lower-numbered module by its name"
 
 
 def test_the_import_rule_sees_every_form_of_import():
     top = len(FLOOR) - 1
-    module = NUMBERED[-1].stem[3:]
+    module = module_of(NUMBERED[-1])
     for code in (
         f"from precision.{module} import x",
         f"from .{module} import x",
@@ -81,7 +88,7 @@ def test_the_import_rule_sees_every_form_of_import():
         "from precision import anything",
     ):
         assert list(floors_above(code, top)), code
-    assert not list(floors_above(f"from .{NUMBERED[0].stem[3:]} import x", 1))
+    assert not list(floors_above(f"from .{module_of(NUMBERED[0])} import x", 1))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "precision").glob("*.py")), ids=name_of)

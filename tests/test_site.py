@@ -13,7 +13,7 @@ from browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_docs"
-NUMBERED = [f"{path.stem[3:]}.html" for path in sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))]
+NUMBERED = [f"{path.stem.partition('_')[2]}.html" for path in sorted((ROOT / "nbs").glob("[0-9][0-9]*_*.ipynb"))]
 PAGES = ["index.html", *NUMBERED]
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and "CI" not in os.environ, reason="no Chromium on this machine")
