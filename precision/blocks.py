@@ -15,7 +15,7 @@ import tensorflow as tf
 from .data import Dataset
 from .hierarchy import Hierarchy, PrecisionError, nearest
 from .pooling import Pooled, Steps, Tree, draw_parents, of_parent, pool, standard_normal
-from .priors import Priors
+from .priors import LINKS, Priors
 
 # %% ../nbs/09_blocks.ipynb #6694b35d
 class Block:
@@ -71,15 +71,17 @@ class PooledPart:
     name: str
     tree: Tree
     guided: bool = False  # is the sampler to learn where data put its values?
+    laws: tuple = ()      # of `Place`: nodes whose value has a distribution of its own
 
     def sizes(self):
         free = {f"{self.name}_{level}": size for level, size in zip(self.tree.levels, self.tree.sizes)}
         return free | ({f"{self.name}_spread": len(self.tree.parents)} if self.tree.parents else {})
 
-    def inputs(self, steps):
-        "Arrays from (means, widths) of the steps of each level, bottom up, as `step_priors` gives them."
+    def inputs(self, steps, priors=None, constants=()):
+        "Arrays from (means, widths) of the steps of each level, bottom up, as `step_priors` gives them, and the numbers of every law behind its constant."
+        told = {f"{self.name}_law_{j}": place.numbers(priors, constant) for j, (place, constant) in enumerate(zip(self.laws, constants))}
         guide = {f"{self.name}_guide": np.zeros((2, self.tree.sizes[0]))} if self.guided else {}
-        return guide | {f"{self.name}_prior": np.concatenate([np.stack(step) for step in steps], axis=1)}
+        return guide | told | {f"{self.name}_prior": np.concatenate([np.stack(step) for step in steps], axis=1)}
 
     def steps(self, free, inputs) -> Steps:
         "Means and spreads of the steps of each level."
@@ -108,16 +110,39 @@ class PooledPart:
         "Adds the pooled values of every level to the state; returns the log prior."
         steps = self.steps(free, inputs)
         coordinates = [free[f"{self.name}_{level}"] for level in self.tree.levels]
-        pooled = pool(self.tree, coordinates, steps, *self.guide(inputs, offset, gain))
+        pooled = pool(self.tree, coordinates, steps, *self.guide(inputs, offset, gain), self.spoken(inputs) if self.laws else None)
         state[self.name] = Placed(pooled, steps, offset, gain)
         return pooled.log_prior + self.hyperprior(free)
 
     def guide(self, inputs, offset, gain):
         "(information, location) for `pool`: what data know about the values; nothing without a guide."
         if not self.guided:
-            return ()
+            return None, None
         location, information = tf.unstack(inputs[f"{self.name}_guide"])
         return information * gain * gain, (location - offset) / gain
+
+    def spoken(self, inputs):
+        "Function (level, z, values) -> (values in which those with a law have it, what that adds to the log density of z)."
+        def speak(k, z, values):
+            more = 0.0
+            for j, place in enumerate(self.laws):
+                if place.level == k:
+                    constant, *_ = tf.unstack(inputs[f"{self.name}_law_{j}"])
+                    n, extra = place.stated.place(z[..., place.index], inputs[f"{self.name}_law_{j}"][1:])
+                    at = np.eye(values.shape[-1])[place.index]
+                    values = tf.where(at > 0, LINKS[place.link](tf.math, n, constant)[..., None], values)
+                    more += extra
+            return values, more
+
+        return speak
+
+    def draw(self, rng, draws, inputs):
+        "{free parameter: [draws, length]} from the prior, without a guide."
+        free = {name: rng.normal(size=(draws, size)) for name, size in self.sizes().items()}
+        for j, place in enumerate(self.laws):
+            level = f"{self.name}_{self.tree.levels[place.level]}"
+            free[level][:, place.index] = place.stated.draw(rng, draws, np.asarray(inputs[f"{self.name}_law_{j}"])[1:])
+        return free
 
     def draw_parents(self, state, rng):
         "The state with fresh values of the levels above the bottom."

@@ -245,7 +245,7 @@ def against_prior(
 ) -> pd.DataFrame:          # a row a variable and node: ranges (90%), left, moved, repeats_prior
     "What the posterior has kept of the prior's width, and how far it has moved."
     rows = []
-    for name in posterior.data_vars:
+    for name in (name for name, values in posterior.data_vars.items() if values.size):  # without controls there are no effects of controls
         before, after = (d[name].stack(draws=("chain", "draw")).transpose("draws", ...) for d in (prior, posterior))
         labels = after.isel(draws=0).to_series().index if after.ndim > 1 else [""]
         for label, old, new in zip(labels, before.values.reshape(len(before), -1).T, after.values.reshape(len(after), -1).T):

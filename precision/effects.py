@@ -15,7 +15,7 @@ import tensorflow as tf
 from .blocks import PooledPart, TreeBlock
 from .hierarchy import PrecisionError
 from .pooling import Tree
-from .priors import Belief, beliefs, step_priors
+from .priors import Belief, beliefs, centre_belief, step_priors
 
 # %% ../nbs/11_effects.ipynb #7cbfdd2f
 class SparsePart(PooledPart):
@@ -131,7 +131,7 @@ class PositiveEffect(TreeBlock):
     def inputs(self, data, priors):
         h, p = self.hierarchy, priors.expected_share_of_outliers
         believed = beliefs({"effect_centre": (
-            priors.effect_centre, lambda value, node, level: self.channel_of(node, level) and Belief(value))}, h, Belief(self.centre))
+            priors.effect_centre, lambda value, node, level: self.channel_of(node, level) and centre_belief(value))}, h, Belief(self.centre))
         steps = step_priors(self.part.tree.levels, h, believed, priors.effect_sd, priors.effect_spread, self.spread)
         sparsity = {"sparsity": np.array(np.tan(np.pi * p / 2) / np.sqrt(3))} if isinstance(self.part, SparsePart) else {}
         informed = data.share @ h.matrix(h.levels[0], self.part.tree.levels[0]) > 0

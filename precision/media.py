@@ -6,6 +6,7 @@
 __all__ = ['PAST_SD', 'MEDIA', 'LearntPast', 'LinearMedia', 'SaturatedMedia', 'HillMedia', 'LogisticMedia']
 
 # %% ../nbs/13_media.ipynb #ad132645
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ import tensorflow as tf
 from .adstock import adstock_coefficients
 from .blocks import Block, PooledPart, TreeBlock
 from .hierarchy import PrecisionError
+from .laws import Law
 from .pooling import Tree, standard_normal
-from .priors import Belief, belief, beliefs, inherited, saturation_centre
+from .priors import Belief, belief, beliefs, centre_belief, inherited, saturation_centre
 from .saturation import Saturation
 
 # %% ../nbs/13_media.ipynb #cc8af10f
@@ -46,6 +48,7 @@ class LinearMedia(TreeBlock):
     nodes: int           # of the interpolation in decay
     by_total: bool = False  # does the effect say what a tactical brings in all, instead of in an ordinary period?
     learns_past: bool = False  # is the share of media before the data among the parameters?
+    laws: tuple = ()     # of `Place`: what all lines have in common, where it has a distribution of its own
 
     def inputs(self, data, priors):
         K = self.coefficients(data.x, data.before)[..., -len(data.y):]
@@ -133,7 +136,7 @@ class SaturatedMedia(LinearMedia):
 
     @property
     def part(self):
-        return PooledPart("saturation", Tree.around_one_centre(self.hierarchy.levels[0], self.hierarchy.num_tacticals))
+        return PooledPart("saturation", Tree.around_one_centre(self.hierarchy.levels[0], self.hierarchy.num_tacticals), laws=self.laws)
 
     def sizes(self):
         return self.part.sizes()
@@ -147,15 +150,22 @@ class SaturatedMedia(LinearMedia):
         believed = beliefs({
             "saturation_point": (priors.saturation_point, lambda value, *node: belief(
                 value, lambda point: saturation_centre(point, self.curve.name, self.slope(priors, *node)))),
-            "saturation_centre": (priors.saturation_centre, lambda value, *_: Belief(value))}, h, Belief(self.centre))
+            "saturation_centre": (priors.saturation_centre, lambda value, *_: centre_belief(value))}, h, Belief(self.centre))
         (middle, sd), centres = self._middle(believed, priors), np.array([b.centre for b in believed[bottom]])
         spreads = np.array(inherited(priors.saturation_spread, h, "Priors(saturation_spread)", 0.5)[bottom], float)
         steps = [(centres - middle, spreads), (np.array([middle]), np.array([sd]))]
-        return super().inputs(data, priors) | self.part.inputs(steps)
+        constant = self.slope(priors, h.names[h.levels[-1]][0], h.levels[-1])
+        return super().inputs(data, priors) | self.part.inputs(steps, priors, [constant] * len(self.laws))
+
+    def draw(self, rng, draws, inputs):
+        return self.part.draw(rng, draws, inputs)
 
     def _middle(self, believed, priors):
         "(centre, sd) of what all tacticals have in common: what was said of all, or the default."
         stated = set(believed[self.hierarchy.levels[-1]])
+        if isinstance(priors.saturation_point, Mapping) and any(isinstance(law, Law) for law in priors.saturation_point.values()):
+            raise PrecisionError("Priors(saturation_point) gives a node a distribution, but that would be of the centre which all tacticals share; "
+                                 "give one for all, or a number for the node")
         for b in (b for level in believed.values() for b in level if b.sd is not None and stated != {b}):
             raise PrecisionError("Priors(saturation_point) gives a node a range, but the width is that of the centre which all "
                                  "tacticals share; give the range for all, or one number for the node")
@@ -200,15 +210,21 @@ class HillMedia(SaturatedMedia):
         return super().sizes() | {"hill_slope": self.hierarchy.num_tacticals}
 
     def _slopes(self, priors):
-        return inherited(priors.hill_slope, self.hierarchy, "Priors(hill_slope)", 1.2)
+        median = lambda value: np.exp(dict(value.numbers)["loc"]) if isinstance(value, Law) else value
+        told = inherited(priors.hill_slope, self.hierarchy, "Priors(hill_slope)", 1.2)
+        return {level: [median(value) for value in values] for level, values in told.items()}
 
     def slope(self, priors, node, level):
         return self._slopes(priors)[level][self.hierarchy.names[level].index(node)]
 
     def inputs(self, data, priors):
         bottom = self.hierarchy.levels[0]
-        sds = inherited(priors.hill_slope_sd, self.hierarchy, "Priors(hill_slope_sd)", 0.3)[bottom]
+        sds, told = (inherited(value, self.hierarchy, "Priors(hill_slope)", rest)[bottom] for value, rest in ((priors.hill_slope_sd, 0.3), (priors.hill_slope, 1.2)))
+        sds = [dict(law.numbers)["scale"] if isinstance(law, Law) else sd for law, sd in zip(told, sds)]
         return super().inputs(data, priors) | {"slope_prior": np.array([np.log(self._slopes(priors)[bottom]), sds])}
+
+    def draw(self, rng, draws, inputs):
+        return super().draw(rng, draws, inputs) | {"hill_slope": rng.normal(size=(draws, self.hierarchy.num_tacticals))}
 
     def forward(self, free, inputs, state):
         centre, sd = tf.unstack(inputs["slope_prior"])

@@ -30,10 +30,11 @@ from .forecast import (
 from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_whole, choose
 from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
-from .priors import Priors, check_heard, stated_nodes
-from .nuts import CHUNK
+from .priors import Priors, check_heard
+from .nuts import CHUNK, STATS
 from .program import SAMPLER_NODES
 from .sampling import named_values, prior_values, run_nuts
+from .second_sampler import run_tfp
 from .saturation import SATURATIONS
 from .saving import data_groups, load_fit, save_fit
 from .summaries import Accounts, in_users_units, lift_of, mean_and_interval, of_idle, where_active
@@ -279,7 +280,7 @@ class MMM:
 
     def _blocks(self):
         own = {name: value for name, value in self.options.items() if name != "baseline"}
-        return build_blocks(self.hierarchy, stated=stated_nodes(self.priors, self.hierarchy), **own)
+        return build_blocks(self.hierarchy, priors=self.priors, **own)
 
     def prepared(self, data: Dataset) -> Dataset:
         "Data that went through the door, with what this model assumes of them: its baseline, the past, and the ordinary period."
@@ -304,6 +305,17 @@ class MMM:
         "The posterior of this model given data, as the sampler wants it."
         own = {name: value for name, value in self.options.items() if name != "baseline"}
         return build_posterior(data, self.priors, tuple(experiments), nodes=SAMPLER_NODES, **own)
+
+    def joint_distribution(
+        self,
+        data,            # `Dataset`: `fit.data`, or from `prepare`
+        experiments=(),  # of `LiftTest` and `CostTarget`
+        **swapped,       # {a line of the model: a generator function to take its place}: see the chapter
+    ):                   # `tfp.distributions.JointDistributionCoroutine`
+        "Prior, mean and likelihood as one distribution of TFP, in natural parameters: `.sample()` is the prior, pinned at `observed(data)` it is the posterior."
+        from precision.joint import statement
+        check_experiments(experiments, data := self._taken(data))
+        return statement(self.posterior(data, experiments), self.options, experiments, **swapped).distribution()
 
     def sample_prior(
         self,
@@ -352,6 +364,7 @@ class MMM:
         target_ess=None,   # instead of `draws`: sample until every reported quantity has this bulk effective sample size
         max_draws=5000,    # with `target_ess`: stop after so many draws per chain all the same
         checkpoint=None,   # a folder: a run that was killed goes on where it stopped when called again
+        sampler="nuts",    # or "tfp": the NUTS of TensorFlow Probability on the same density, slower, for those who doubt
     ) -> Fit:
         "Check and scale the data, sample the posterior, and report it in the user's units."
         started = time.perf_counter()
@@ -363,10 +376,15 @@ class MMM:
         posterior = self.posterior(data, experiments)
         prepared = time.perf_counter() - started
         more = None if target_ess is None else Enough(posterior, target_ess, max_draws, seed)
-        samples = run_nuts(posterior, chains, warmup, FIRST_LOOK if more else draws, seed, threads, target_accept,
-                           progress=progress, checkpoint=checkpoint, more=more)
-        sampled = time.perf_counter()
-        fit = _report(self, posterior, samples, seed, tuple(experiments), notes, held, target_accept)
+        if choose("sampler", sampler, dict.fromkeys(("nuts", "tfp"))) is None and sampler == "tfp":
+            _check_plain(threads=threads, target_ess=target_ess, checkpoint=checkpoint)
+            samples = run_tfp(posterior, chains, warmup, draws, seed, target_accept, progress)
+        else:
+            samples = run_nuts(posterior, chains, warmup, FIRST_LOOK if more else draws, seed, threads, target_accept,
+                               progress=progress, checkpoint=checkpoint, more=more)
+        sampled, stopped = time.perf_counter(), [f"stopped by hand after {samples.draws.shape[1]} draws per chain"] * samples.interrupted
+        everything = in_users_units(posterior, named_values(posterior, samples, seed), seed)
+        fit = _report(self, posterior, everything, samples.stats, experiments, notes + stopped, held, target_accept=target_accept, seed=seed)
         fit.timing.update({"prepare": prepared} | samples.seconds | {"report": time.perf_counter() - sampled})
         if more and not samples.interrupted and (ess := diagnostics(fit.drawn)["ess_bulk"][0]) < target_ess:
             fit.notes.append(f"target_ess={target_ess:g} was not reached: {ess:.0f} after max_draws={max_draws} draws per chain")
@@ -374,21 +392,52 @@ class MMM:
             warnings.warn(sentence, PrecisionWarning, stacklevel=2)
         return fit
 
+    def from_draws(
+        self,
+        draws,           # {parameter of `joint_distribution(data)`: [chain, draw, ...]}
+        data,            # `Dataset`: `fit.data`, or from `prepare`
+        experiments=(),  # of `LiftTest` and `CostTarget`, as they were in the posterior
+        stats=None,      # {"diverging", "energy", ...: [chain, draw]} of the sampler, by ArviZ's names; what is left out is unknown
+    ) -> Fit:
+        "A `Fit` from draws of any sampler of the joint distribution: every table, picture and check."
+        from precision.joint import statement
+        notes = check_experiments(experiments, data := self._taken(data))
+        posterior = self.posterior(data, experiments)
+        values, coefficients = statement(posterior, self.options, experiments).reported(draws)
+        shape = values["decay"].shape[:2]
+        unknown = {name: np.full(shape, False if name in ("diverging", "reached_max_treedepth") else np.nan) for name in STATS}
+        given = {name: np.asarray(value) for name, value in (stats or {}).items()}
+        for name, value in given.items():
+            if name not in unknown or value.shape != shape:
+                raise PrecisionError(f"stats has {name!r} of shape {value.shape}; {', '.join(STATS)} of shape {shape} were expected")
+        left = [name for name in STATS if name not in given]
+        notes = notes + ["the draws come from a sampler elsewhere" + (f", which did not tell {', '.join(left)}" if left else "")]
+        return _report(self, posterior, in_users_units(posterior, values, beta=coefficients), unknown | given, experiments, notes)
+
+    def _taken(self, data) -> Dataset:
+        if not isinstance(data, Dataset):
+            raise PrecisionError(f"data is {type(data).__name__}; the Dataset of a fit, fit.data, or what prepare(hierarchy, y, U, Z, spend) made was expected")
+        return self.prepared(data)
+
+# %% ../nbs/30_model.ipynb #ba6b1771
+def _check_plain(**given):
+    "Raise a `PrecisionError` for what the second sampler does not offer."
+    for name, value in given.items():
+        if value is not None:
+            raise PrecisionError(f"{name} is {value!r}, which sampler='tfp' does not offer; leave it out, or use the sampler of the house: sampler='nuts'")
+
 # %% ../nbs/30_model.ipynb #e0719f58
-def _report(mmm, posterior, samples, seed, experiments, notes, held, target_accept) -> Fit:
-    "A `Fit` from the sampler's draws."
+def _report(mmm, posterior, everything, stats, experiments=(), notes=(), held=None, **told) -> Fit:
+    "A `Fit` from draws in the user's units, and what the sampler said of each."
     data = posterior.data
-    everything = in_users_units(posterior, named_values(posterior, samples, seed), seed)
-    stats = xr.Dataset({k: (("chain", "draw"), v) for k, v in samples.stats.items()}, attrs={"target_accept": target_accept, "seed": seed})
+    stats = xr.Dataset({name: (("chain", "draw"), value) for name, value in stats.items()}, attrs=told)
     groups = {"posterior": named(where_active(everything, data), data.hierarchy), "sample_stats": stats} | data_groups(data)
     if newcomers := of_idle(everything, data):
         groups["newcomers"] = named(newcomers, data.hierarchy)
     if held is not None:
         groups["constant_data"] = groups["constant_data"].merge(to_variables(held, data.hierarchy.levels[0]))
-        notes = notes + ([newcomer_note(held.newcomers)] if held.newcomers else [])
-    draws = samples.draws.shape[1]
-    notes = data.notes + part_notes(data) + notes + ([f"stopped by hand after {draws} draws per chain"] if samples.interrupted else [])
-    return Fit(labelled(groups, data), mmm, data, {}, notes, experiments)
+        notes = [*notes, *([newcomer_note(held.newcomers)] if held.newcomers else [])]
+    return Fit(labelled(groups, data), mmm, data, {}, data.notes + part_notes(data) + list(notes), tuple(experiments))
 
 
 def derived_groups(fit: Fit) -> dict:

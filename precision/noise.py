@@ -14,6 +14,7 @@ import tensorflow as tf
 from scipy import signal, stats
 
 from .blocks import Block, baseline_design
+from .laws import Stated
 from .pooling import standard_normal
 
 # %% ../nbs/14_noise.ipynb #391f2761
@@ -152,6 +153,7 @@ class Noise(Block):
     errors: NormalErrors
     residual: IidResidual
     columns: int  # of the baseline's design
+    law: Stated | None = None  # of sigma; None: HalfNormal
     listens_to = ("intercept_sd", "control_sd", "noise_scale")
 
     def sizes(self):
@@ -159,19 +161,25 @@ class Noise(Block):
 
     def inputs(self, data, priors):
         Q, d, _, _ = self.design(data, priors)
-        return {"y": data.y_scaled, "seen": data.seen, "Q": Q.T.copy(), "d2": d ** 2, "noise_scale": np.array(priors.noise_scale)}
+        told = np.array(priors.noise_scale) if self.law is None else self.law.inputs(priors.noise_scale)
+        return {"y": data.y_scaled, "seen": data.seen, "Q": Q.T.copy(), "d2": d ** 2, "noise_scale": told}
 
     def design(self, data, priors):
         "The baseline's design, as `baseline_design` gives it."
         return baseline_design(data, priors)
 
     def forward(self, free, inputs, state):
-        "Adds sigma to the state; returns the HalfNormal log prior of sigma as a density of log sigma."
+        "Adds sigma to the state; returns its log prior, of a HalfNormal as a density of log sigma."
+        if self.law is not None:
+            state["sigma"], more = self.law.place(free["log_sigma"][..., 0], inputs["noise_scale"])
+            return standard_normal(free["log_sigma"]) + more
         log_sigma, scale = free["log_sigma"][..., 0], inputs["noise_scale"]
         state["sigma"] = tf.exp(log_sigma)
         return (0.5 * np.log(2 / np.pi) - tf.math.log(scale) - 0.5 * tf.square(state["sigma"] / scale)) + log_sigma
 
     def draw(self, rng, draws, inputs):
+        if self.law is not None:
+            return {"log_sigma": self.law.draw(rng, draws, np.asarray(inputs["noise_scale"]))[:, None]}
         return {"log_sigma": np.log(np.abs(float(inputs["noise_scale"]) * rng.normal(size=(draws, 1))))}
 
     def report(self, state):
@@ -281,8 +289,8 @@ class SampledNoise(Noise):
         return (prior + (u - prior @ V) @ V.T) * sds
 
 
-def noise_of(likelihood: str, residual: str, columns: int) -> Noise:
+def noise_of(likelihood: str, residual: str, columns: int, law: Stated | None = None) -> Noise:
     "The noise block: integrated where that is exact, sampled elsewhere."
     errors, memory = LIKELIHOODS[likelihood](), RESIDUALS[residual]()
     kind = IntegratedNoise if (likelihood, residual) == ("normal", "iid") else SampledNoise
-    return kind(errors, memory, columns)
+    return kind(errors, memory, columns, law)

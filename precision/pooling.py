@@ -93,6 +93,7 @@ def pool(
     steps: Steps,
     information=None,  # [..., size of the bottom level]: the guide's precision; None: no guide
     location=None,     # the same shape: the guide's location
+    spoken=None,       # function (level, z, values) -> (values in which some have a law of their own, what that adds to the log density of z)
 ) -> Pooled:
     "Values of every level from informed coordinates."
     known, values, deviations, log_prior = messages(tree, steps, information, location), [], [], 0.0
@@ -103,7 +104,11 @@ def pool(
             shift, root = _informed(*known[k], mean, spread)
             z = shift + z / root
             log_prior -= tf.reduce_sum(tf.math.log(root), axis=-1)  # the Jacobian
-        values.append(mean + spread * z)
+        value = mean + spread * z
+        if spoken is not None:
+            value, more = spoken(k, z, value)
+            log_prior += more
+        values.append(value)
         deviations.append(z)
         log_prior += standard_normal(z)
     return Pooled(tuple(values[::-1]), tuple(deviations[::-1]), log_prior)

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 import tensorflow as tf
 
+from .adstock import MAX_DECAY, half_life
 from .data import PASTS, Dataset
 from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS, WEIGHTS
@@ -20,7 +21,8 @@ from .hierarchy import choose
 from .media import MEDIA, LearntPast
 from .noise import LIKELIHOODS, RESIDUALS, noise_of
 from .pooling import coordinates_of
-from .priors import Priors, stated_nodes
+from .laws import Law, Stated
+from .priors import Priors, of_all, places_at_top, stated_nodes
 from .saturation import SATURATIONS
 from .totals import total_block
 
@@ -91,7 +93,7 @@ def build_blocks(
     measure="total",
     past="learnt",
     normalize_adstock=True,
-    stated=(),        # nodes whose total was stated, from `stated_nodes`
+    priors=Priors(),  # of which what shapes the blocks is read: nodes whose total was stated, and classes of distributions
     nodes=32,         # of the interpolation in decay; the sampler is content with 16
     columns=1,        # of the baseline's design
 ) -> tuple:           # decay, effect, media, noise; and the past, where it is learnt
@@ -100,11 +102,14 @@ def build_blocks(
               "residual": residual, "measure": measure, "past": past}
     block = {option: choose(option, value, OPTIONS[option]) for option, value in chosen.items()}
     by_total, learns, weighing = measure == "total", past == "learnt", block["weights"](h)
-    effects = (total_block(h, effect, pooling, weighing, dict(stated)) if by_total else
+    effects = (total_block(h, effect, pooling, weighing, stated_nodes(priors, h), priors.media_share) if by_total else
                block["effect"](h, block["pooling"](h), weighing))
-    return (block["decay"](h, nodes, by_total), effects,
-            block["saturation"](h, SATURATIONS[saturation], bool(normalize_adstock), nodes, by_total, learns),
-            noise_of(likelihood, residual, columns)) + (LearntPast(),) * learns
+    of_decay = {"half_life": ("half-life", half_life(MAX_DECAY)), "decay": ("decay", MAX_DECAY)} if decay == "nested" else {}
+    of_curve = of_all(priors, "saturation_point", "rate" if saturation == "logistic" else "point", 1) if saturation != "none" else ()
+    of_sigma = Stated.of(priors.noise_scale) if isinstance(priors.noise_scale, Law) else None
+    return (block["decay"](h, nodes, by_total, places_at_top(priors, of_decay, h)), effects,
+            block["saturation"](h, SATURATIONS[saturation], bool(normalize_adstock), nodes, by_total, learns, of_curve),
+            noise_of(likelihood, residual, columns, of_sigma)) + (LearntPast(),) * learns
 
 
 def build_posterior(
@@ -115,7 +120,7 @@ def build_posterior(
 ) -> Posterior:
     "The posterior of a model whose options are given by name."
     moving = sum(len(made.unit_sd) for _, made in data.moving)
-    blocks = build_blocks(data.hierarchy, columns=min(1 + len(data.controls) + moving, len(data.y)), stated=stated_nodes(priors, data.hierarchy),
+    blocks = build_blocks(data.hierarchy, columns=min(1 + len(data.controls) + moving, len(data.y)), priors=priors,
                           **{"past": data.past} | options)
     return Posterior(data, priors, blocks + experiment_blocks(experiments, *blocks[1:3]))
 

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'MIGRATIONS', 'SEAL', 'SEALED_SINCE', 'data_groups', 'dataset_of', 'moving_of', 'schema', 'optional',
-           'check_schema', 'Kept', 'attributes_of', 'kept_of', 'check_format', 'migrate', 'sealed', 'is_sealed',
-           'save_groups', 'load_groups', 'save_fit', 'load_fit']
+           'check_schema', 'record_of', 'priors_of', 'Kept', 'attributes_of', 'kept_of', 'check_format', 'migrate',
+           'sealed', 'is_sealed', 'save_groups', 'load_groups', 'save_fit', 'load_fit']
 
 # %% ../nbs/22_saving.ipynb #740a53ce
 import hashlib
 import io
 import json
-from collections.abc import Callable
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from numbers import Integral
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from .experiments import from_record, to_record
 from .hierarchy import Hierarchy, PrecisionError
 from .nuts import STATS
 from .posterior import OPTIONS
+from .laws import Law, law_from
 from .priors import Priors
 from .sampling import place_of, write_atomically
 from .saturation import SATURATIONS
@@ -125,6 +126,24 @@ def check_schema(groups: dict, hierarchy: Hierarchy, options: dict, moving=False
                 raise PrecisionError(f"its group {group!r} has {length} labels along {axis!r}, which are not the {len(names[axis])} that the "
                                      "hierarchy or another group has")
 
+# %% ../nbs/22_saving.ipynb #4356ea1c
+def record_of(priors: Priors) -> dict:
+    "Priors as plain values, for a file."
+    plain = lambda value: [value.name, dict(value.numbers)] if isinstance(value, Law) else value
+    told = {field.name: getattr(priors, field.name) for field in fields(priors)}
+    return {name: {node: plain(one) for node, one in value.items()} if isinstance(value, Mapping) else plain(value) for name, value in told.items()}
+
+
+def priors_of(record: dict) -> Priors:
+    "What `record_of` wrote."
+    def law(value, label):
+        if not (isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Mapping)):
+            return value
+        return law_from(*value, label)
+
+    return Priors(**{name: {node: law(one, f"Priors({name}) of {node!r}") for node, one in value.items()} if isinstance(value, Mapping) else
+                     law(value, f"Priors({name})") for name, value in record.items()})
+
 # %% ../nbs/22_saving.ipynb #8463e16e
 class Kept(NamedTuple):
     "What a file holds, ready for a `Fit`."
@@ -144,7 +163,7 @@ FORMAT = 3  # of the file; raised, with a migration, when an older Precision cou
 def attributes_of(fit) -> dict:
     "All of a `Fit` that is not in its groups, as text."
     h, mmm = fit.hierarchy, fit.mmm
-    spec = {"levels": h.levels, "rows": h.rows, "priors": asdict(mmm.priors), "options": mmm.options,
+    spec = {"levels": h.levels, "rows": h.rows, "priors": record_of(mmm.priors), "options": mmm.options,
             "baseline": {part: len(made.unit_sd) for part, made in fit.data.moving},
             "experiments": [to_record(one) for one in fit.experiments]}
     return {"precision_format": FORMAT, "precision_version": version("precision-mmm"), "specification": json.dumps(spec),
@@ -161,7 +180,7 @@ def kept_of(groups: dict, attrs: dict) -> Kept:
     hierarchy = Hierarchy(tuple(spec["levels"]), tuple(map(tuple, spec["rows"])))
     check_schema(groups, hierarchy, spec["options"], bool(spec["baseline"]))
     data = dataset_of(groups, hierarchy, spec["baseline"])
-    return Kept(groups, hierarchy, Priors(**spec["priors"]), spec["options"], data, timing, notes,
+    return Kept(groups, hierarchy, priors_of(spec["priors"]), spec["options"], data, timing, notes,
                 tuple(map(from_record, spec["experiments"])))
 
 # %% ../nbs/22_saving.ipynb #91b745e5

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ROOT', 'TREES', 'TOTALS', 'rooted', 'rooted_above', 'rooted_flat', 'unit_of_each', 'expectations', 'PositiveTotal',
            'stated_belief', 'root_belief', 'stated_beliefs', 'steps_of', 'expected_shares', 'expected_products',
-           'divide', 'RealTotal', 'total_block']
+           'divide', 'RealTotal', 'laws_of_totals', 'total_block']
 
 # %% ../nbs/12_totals.ipynb #a1982b7c
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ import tensorflow as tf
 from .blocks import PooledPart, TreeBlock
 from .effects import SparsePart, Weights
 from .hierarchy import Hierarchy, PrecisionError
+from .laws import Law, Stated
 from .pooling import Tree, of_parent, sum_of_children
-from .priors import STATED_SD, Belief, belief, inherited, stated_nodes, total_of_roi, total_of_share
+from .priors import STATED_SD, Belief, Place, belief, inherited, stated_nodes, total_of_roi, total_of_share
 
 # %% ../nbs/12_totals.ipynb #b7699a30
 ROOT = "all media"
@@ -113,10 +114,10 @@ class PositiveTotal(TreeBlock):
 
 # %% ../nbs/12_totals.ipynb #72a1925c
 def _draw(self, rng, draws, inputs):
-    "From the prior, without a guide: Cauchy numbers for a horseshoe, normal ones for the rest."
-    cauchy = {name for name in self.part.sizes() if name.endswith(("_local", "_global"))}
-    return {name: np.log(np.abs(rng.standard_cauchy((draws, size)))) if name in cauchy else rng.normal(size=(draws, size))
-            for name, size in self.part.sizes().items()} | self.weights.draw(rng, draws, inputs)
+    "From the prior, without a guide: Cauchy numbers for a horseshoe, normal ones and laws for the rest."
+    cauchy = {name: size for name, size in self.part.sizes().items() if name.endswith(("_local", "_global"))}
+    return self.part.draw(rng, draws, inputs) | {name: np.log(np.abs(rng.standard_cauchy((draws, size)))) for name, size in cauchy.items()} | self.weights.draw(
+        rng, draws, inputs)
 
 
 PositiveTotal.draw = _draw
@@ -131,6 +132,8 @@ def stated_belief(
     sd: float,             # where no range was stated
 ) -> Belief:
     "The prior of a stated total on the scale of the tree."
+    if isinstance(value, Law) and value.support[0] < 0:
+        block.unlink(value.support[0], f"Priors({what}) is {value}")  # which says so where totals are positive
     found = belief(value, lambda one: block.unlink(to_total(one), f"Priors({what}) is {one:g}"))
     return found if found.sd is not None else Belief(found.centre, sd)
 
@@ -142,7 +145,7 @@ def root_belief(
     "The prior of what all media bring that nobody spoke of by name."
     low, high = (block.unlink(end, "the default") for end in block.root)
     value, width = block.root if priors.media_share is None else priors.media_share, (high - low) / (2 * 1.6449)
-    if np.min(value) >= 1:
+    if (value.support[0] if isinstance(value, Law) else np.min(value)) >= 1:
         raise PrecisionError(f"Priors(media_share) is {value}; a share of the outcome below 1 was expected, 0.3 for 30%")
     return stated_belief(block, value, lambda one: one, "media_share", width)
 
@@ -202,9 +205,17 @@ def _inputs(self, data, priors):
     sparsity = {"sparsity": np.array(np.tan(np.pi * p / 2) / np.sqrt(3))} if isinstance(self.part, SparsePart) else {}
     named = {f"{name}_{k}": value for k, level in enumerate(levels) for name, value in level.items()}
     log_share = np.log(np.where(data.active, data.share, 1.0))
-    return self.part.inputs(steps_of(self, data, priors)) | sparsity | named | {
+    return self.part.inputs(steps_of(self, data, priors), priors, [_constant(place, data) for place in self.part.laws]) | sparsity | named | {
         "active": data.active.astype(float), "share": data.share, "log_share": log_share,
         "effect_informed": (data.active @ leaves[0] > 0).astype(float), "outcome_level": np.array(data.level / data.y_sd)}
+
+
+def _constant(place, data):
+    "What a law's value is multiplied by to be a share of the outcome's level."
+    if place.field == "media_share":
+        return 1.0
+    level = next(level for level in data.hierarchy.levels if place.node in data.hierarchy.names[level])
+    return 2 * {"roi": total_of_roi, "share": total_of_share}[place.field](0.5, place.node, level, data)
 
 
 PositiveTotal.inputs = _inputs
@@ -359,6 +370,25 @@ class RealTotal(PositiveTotal):
         left = sum_of_children(tree, k, part + 0 * step) + nobody
         return of_parent(tree, k, T - sum_of_children(tree, k, part * step) / left) + step
 
+# %% ../nbs/12_totals.ipynb #c251f616
+def laws_of_totals(
+    h: Hierarchy,
+    tree: Tree,     # from one of the functions in `TREES`
+    stated: dict,   # from `stated_nodes`
+    media_share,    # of `Priors`
+    link: str,      # how a share becomes a value of the tree
+) -> tuple:         # of `Place`
+    "Where the root, or a node that stands alone, has a law of its own."
+    top, found = len(tree.levels) - 1, []
+    if isinstance(media_share, Law):
+        found.append(Place(top, 0, Stated.of(media_share), link, "media_share", None))
+    above = [node for node, (level, *_) in stated.items() if level not in tree.levels]
+    for node, (level, field, value) in stated.items():
+        if isinstance(value, Law):
+            k, index = (tree.levels.index(level), h.names[level].index(node)) if level in tree.levels else (top, 1 + above.index(node))
+            found.append(Place(k, index, Stated.of(value), link, field, node))
+    return tuple(found)
+
 # %% ../nbs/12_totals.ipynb #8b1a525f
 TOTALS = {"positive": PositiveTotal, "real": RealTotal}
 
@@ -369,7 +399,9 @@ def total_block(
     pooling: str,     # a name in `TREES`
     weights: Weights, # from `WEIGHTS`
     stated: dict,     # from `stated_nodes`
+    media_share=None, # of `Priors`
 ) -> PositiveTotal:
     "The block of a model whose totals are stated."
-    part = (SparsePart if pooling == "sparse" else PooledPart)("effect", TREES[pooling](h, stated), guided=True)
+    tree, link = TREES[pooling](h, stated), "log" if effect == "positive" else "times"
+    part = (SparsePart if pooling == "sparse" else PooledPart)("effect", tree, True, laws_of_totals(h, tree, stated, media_share, link))
     return TOTALS[effect](h, part, weights, fixed_below=pooling == "channel")
