@@ -382,7 +382,8 @@ class Statement:
         law = next(telling)
         try:
             while True:
-                law = telling.send(tf.convert_to_tensor(values[getattr(law, "distribution", law).name]))
+                named = law.distribution if isinstance(law, Root) else law
+                law = telling.send(tf.convert_to_tensor(values[named.name], tf.float64))
         except StopIteration as told:
             return told.value
 
@@ -454,7 +455,7 @@ def check_draws(
 ) -> tuple:  # (chains, draws)
     "Raise a `PrecisionError` unless there are draws of every parameter, all of one number and finite."
     shapes = {name: tuple(shape) for name, shape in joint.event_shape._asdict().items() if name not in seen}
-    for name in [*shapes, *draws]:
+    for name in [*draws, *shapes]:
         if name not in shapes:
             raise PrecisionError(f"draws has {name!r}, which is no parameter of this model.{nearest(name, shapes)} They are {', '.join(shapes)}")
         if name not in draws:

@@ -62,7 +62,7 @@ def run_tfp(
     x, scale, step, kept = tf.constant(rng.normal(0, 0.3, size=(chains, posterior.dimension))), np.ones(posterior.dimension), 0.05, []
     for number in tqdm(range(warming + drawing), unit="piece", disable=not progress, desc="sampling"):
         adapting = PIECE if number < warming - 1 else PIECE * 4 // 5 if number == warming - 1 else 0
-        x, step, found, stats = run(x, tf.constant(scale), tf.constant(step, tf.float64), adapting, tf.constant([seed, number], tf.int32))
+        x, step, found, stats = run(x, tf.constant(scale), tf.constant(step, tf.float64), tf.constant(adapting), tf.constant([seed, number], tf.int32))
         seconds.setdefault("compile", time.perf_counter() - started)  # with the first piece in it
         if number >= warming:
             kept.append((found, stats))
