@@ -226,7 +226,7 @@ def _against_fitted(ax, c):
 
 
 def _pareto(ax, c):
-    k = np.nan_to_num(c.pareto_k, nan=1.5)
+    k = np.nan_to_num(c.pareto_k, nan=1.5, posinf=1.5)
     ax.axhline(MAX_PARETO_K, color=COLOURS["bad"], lw=0.8, ls="--")
     ax.scatter(c.time, k, s=9, c=np.where(k > MAX_PARETO_K, COLOURS["bad"], "C0"))
     ax.set(title="Does one period sway the result?", ylabel="Pareto k", ylim=(min(-0.2, k.min()), max(1, 1.05 * k.max())))

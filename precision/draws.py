@@ -211,7 +211,8 @@ def _calmer(target_accept) -> str:
 def _smoothness(found, total, target_accept) -> list[Finding]:
     "Divergences, saturated trees and E-BFMI."
     diverged, saturated, bfmi = found["divergences"], found["saturated"], found["bfmi"]
-    stuck, slow = grade(saturated / total, 0, 0.05), grade(bfmi, MIN_BFMI, 0.2, higher=True)
+    told = not np.isnan(bfmi)  # draws from elsewhere may come without energies
+    stuck, slow = grade(saturated / total, 0, 0.05), grade(bfmi, MIN_BFMI, 0.2, higher=True) if told else "good"
     return [
         Finding("divergences", grade(diverged / total, 0, 0.01), diverged, 0, "",
                 *([f"{diverged} of {total} transitions diverged, so a narrow part of the posterior may be missed", _calmer(target_accept)]
@@ -221,7 +222,7 @@ def _smoothness(found, total, target_accept) -> list[Finding]:
                    "the posterior is badly scaled, look for tacticals that move together"]
                   if saturated else ["No trajectory was cut short"])),
         Finding("energy", slow, bfmi, MIN_BFMI, "",
-                *([f"E-BFMI is {bfmi:.2f}"] if slow == "good" else
+                *([f"E-BFMI is {bfmi:.2f}" if told else "the sampler did not tell its energies"] if slow == "good" else
                   [f"E-BFMI is {bfmi:.2f}, below {MIN_BFMI}: the energies are explored slowly and tails may be missed",
                    "take more draws and look at the priors"]))]
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['few_dates', 'finish_series', 'plot_fit', 'plot_contributions', 'plot_totals', 'plot_decay', 'plot_waterfall',
-           'plot_prior']
+           'plot_prior', 'plot_against_prior']
 
 # %% ../nbs/23_plots.ipynb #237eda3a
 import matplotlib.pyplot as plt
@@ -156,4 +156,21 @@ def plot_prior(
     axes[0].set(xlabel="share of the outcome, prior")
     axes[0].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes[1].set(xlabel=f"{label}, prior")
+    return axes
+
+# %% ../nbs/23_plots.ipynb #08113dd9
+def plot_against_prior(
+    pairs: dict,  # {what: (draws of the prior, draws of the posterior)}
+):                # the axes
+    "Prior (grey) and posterior of one quantity after the other, with the middle 98% of the prior in view."
+    columns = min(3, len(pairs))
+    fig, axes = plt.subplots(-(-len(pairs) // columns), columns, figsize=(3.2 * columns, 2.3 * -(-len(pairs) // columns)), squeeze=False, layout="constrained")
+    for ax, (what, (prior, posterior)) in zip(axes.flat, pairs.items()):
+        low, high = np.quantile(prior, [0.01, 0.99])
+        bins = np.linspace(min(low, posterior.min()), max(high, posterior.max()), 60)
+        ax.hist(prior, bins=bins, density=True, color="0.85")
+        ax.hist(posterior, bins=bins, density=True, histtype="step", lw=1.5)
+        ax.set(xlabel=what.replace("$", r"\$"), yticks=[])
+    for ax in axes.flat[len(pairs):]:
+        ax.set_visible(False)
     return axes
