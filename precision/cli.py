@@ -123,9 +123,10 @@ def fit_model(
     with _without_greetings():
         from precision.model import MMM
         from precision.priors import Priors
+        from precision.saving import priors_of
 
     check_names(list(spec.priors), [f.name for f in dataclasses.fields(Priors)], "keys of priors", complete=False)
-    mmm = MMM(data["hierarchy"], priors=Priors(**spec.priors), **_given(spec.options))
+    mmm = MMM(data["hierarchy"], priors=priors_of(spec.priors), **_given(spec.options))
     frames = {name: frame for name, frame in data.items() if name != "hierarchy"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)  # its sentences are printed with the results

@@ -61,7 +61,7 @@ class ModelFile:
     spend: dict = field(default_factory=dict)  # {exposure column: spend column}; what is left out is organic
     date_format: str = None              # like "%d.%m.%Y"; by default dates are written 2024-01-31
     options: Options = Options()
-    priors: dict = field(default_factory=dict)  # fields of `Priors`; what is left out keeps its default there
+    priors: dict = field(default_factory=dict)  # fields of `Priors`; a distribution is [Beta, {concentration1: 2, concentration0: 6}]; what is left out keeps its default
     sampling: Sampling = Sampling()
 
     def tree(self) -> Hierarchy:

@@ -32,12 +32,15 @@ from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_heard, stated_nodes
 from .nuts import CHUNK, STATS
-from .program import SAMPLER_NODES
+from .program import SAMPLER_NODES, instruct_xla
 from .sampling import named_values, prior_values, run_nuts
 from .second_sampler import run_tfp
 from .saturation import SATURATIONS
 from .saving import data_groups, load_fit, save_fit
 from .summaries import Accounts, in_users_units, lift_of, mean_and_interval, of_idle, where_active
+
+# %% ../nbs/30_model.ipynb #2caed3f6
+instruct_xla()  # here, for XLA reads its flags when TensorFlow Probability makes the first distribution, and a prior may be one
 
 # %% ../nbs/30_model.ipynb #ca03d871
 @dataclass(frozen=True, eq=False, repr=False)

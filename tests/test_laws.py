@@ -167,3 +167,36 @@ def test_what_is_no_class_of_tfp_is_refused():
 
     with pytest.raises(PrecisionError, match="no class of tfp.distributions"):
         law_of(Mine(0.0, 1.0), "Priors(roi)")
+
+
+def test_a_distribution_in_a_file_is_a_law():
+    told = priors_of({"media_share": ["Beta", {"concentration1": 2, "concentration0": 6}], "roi": {"x": ["LogNormal", {"loc": 0.7, "scale": 0.3}], "y": [1.0, 2.0]}})
+    assert told == Priors(media_share=tfd.Beta(2.0, 6.0), roi={"x": tfd.LogNormal(0.7, 0.3), "y": (1.0, 2.0)})
+
+
+def test_whole_numbers_are_numbers():
+    assert Priors(media_share=tfd.Beta(2, 6)) == Priors(media_share=tfd.Beta(2.0, 6.0))
+
+
+ALONE = """
+import sys, tempfile, os
+import numpy as np
+from precision import MMM, build_hierarchy
+{tfp}
+from precision.priors import Priors
+h = build_hierarchy({{"x": {{"p": ["a", "b"]}}}})
+U = np.random.default_rng(0).gamma(2.0, size=(40, 2))
+MMM(h, Priors({prior}), saturation="none").fit(10 + U.sum(axis=1) + np.random.default_rng(1).normal(size=40), U, chains=1, warmup=20, draws=20, progress=False)
+print("tensorflow_probability" in sys.modules, len([name for name in os.listdir(os.environ["PRECISION_CACHE"]) for _ in os.listdir(os.path.join(os.environ["PRECISION_CACHE"], name))]) > 0)
+"""
+
+
+@pytest.mark.parametrize("tfp_, prior, told", [("", "", "False True"), ("import tensorflow_probability as tfp", "media_share=tfp.distributions.Beta(2.0, 6.0)", "True True")],
+                         ids=["ranges", "distribution"])
+def test_tfp_is_loaded_where_it_is_asked_for_and_programs_are_kept_with_it(tfp_, prior, told, tmp_path):
+    import os
+    import subprocess
+    import sys
+    code = ALONE.format(tfp=tfp_, prior=prior)
+    seen = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PRECISION_CACHE": str(tmp_path)}, capture_output=True, text=True, timeout=300)
+    assert seen.stdout.strip() == told, seen.stderr[-2000:]
