@@ -12,6 +12,7 @@ __all__ = ['tfd', 'tfb', 'Root', 'DECAY', 'PAST', 'CURVE', 'EXPONENT', 'EFFECT',
 
 # %% ../nbs/16a_joint.ipynb #8ad76fa0
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -455,6 +456,8 @@ def check_draws(
 ) -> tuple:  # (chains, draws)
     "Raise a `PrecisionError` unless there are draws of every parameter, all of one number and finite."
     shapes = {name: tuple(shape) for name, shape in joint.event_shape._asdict().items() if name not in seen}
+    if not isinstance(draws, Mapping):
+        raise PrecisionError(f"draws is {type(draws).__name__}; a mapping from every parameter to its draws was expected: {', '.join(shapes)}")
     for name in [*draws, *shapes]:
         if name not in shapes:
             raise PrecisionError(f"draws has {name!r}, which is no parameter of this model.{nearest(name, shapes)} They are {', '.join(shapes)}")
@@ -463,6 +466,8 @@ def check_draws(
     first = next(iter(shapes))
     chains_and_draws = np.shape(draws[first])[:2]
     for name, shape in shapes.items():
+        if np.asarray(draws[name]).dtype.kind not in "fiu":
+            raise PrecisionError(f"draws of {name!r} hold {np.asarray(draws[name]).dtype}; numbers were expected")
         if np.shape(draws[name]) != (*chains_and_draws, *shape) or len(chains_and_draws) < 2:
             raise PrecisionError(f"draws of {name!r} have the shape {np.shape(draws[name])}; {('chains', 'draws', *shape)} was expected, as {first!r} has")
         if not np.isfinite(draws[name]).all():

@@ -8,6 +8,7 @@ __all__ = ['FIRST_LOOK', 'BASELINES', 'Fit', 'stated_quantities', 'Prior', 'Enou
 # %% ../nbs/30_model.ipynb #0eff1370
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Real
@@ -433,6 +434,8 @@ class MMM:
         values, coefficients = statement(posterior, self.options, experiments).reported(draws)
         shape = values["decay"].shape[:2]
         unknown = {name: np.full(shape, False if name in ("diverging", "reached_max_treedepth") else np.nan) for name in STATS}
+        if not isinstance(stats or {}, Mapping):
+            raise PrecisionError(f"stats is {type(stats).__name__}; a mapping from {', '.join(STATS)} to arrays was expected")
         given = {name: np.asarray(value) for name, value in (stats or {}).items()}
         for name, value in given.items():
             if name not in unknown or value.shape != shape:

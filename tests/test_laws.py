@@ -174,6 +174,12 @@ def test_a_distribution_in_a_file_is_a_law():
     assert told == Priors(media_share=tfd.Beta(2.0, 6.0), roi={"x": tfd.LogNormal(0.7, 0.3), "y": (1.0, 2.0)})
 
 
+@pytest.mark.parametrize("field", ["media_share", "saturation_sd", "intercept_sd", "noise_scale", "nu_shape", "nu_rate", "phi_sd", "expected_share_of_outliers"])
+def test_what_the_model_has_one_of_takes_no_names(field):
+    with pytest.raises(PrecisionError, match=f"Priors.{field}. is .*one value was expected and none by name"):
+        Priors(**{field: {"x": 0.5}})
+
+
 def test_whole_numbers_are_numbers():
     assert Priors(media_share=tfd.Beta(2, 6)) == Priors(media_share=tfd.Beta(2.0, 6.0))
 

@@ -80,6 +80,12 @@ def test_draws_that_cannot_be_are_refused(change, words, linear):
 
 def test_what_is_no_data_and_no_statistic_is_refused(linear):
     mmm, data, draws = linear
+    with pytest.raises(PrecisionError, match="draws is ndarray; a mapping"):
+        mmm.from_draws(np.zeros((2, 200)), data)
+    with pytest.raises(PrecisionError, match="draws of 'sigma' hold <U1"):
+        mmm.from_draws(draws | {"sigma": np.full((2, 200), "a")}, data)
+    with pytest.raises(PrecisionError, match="stats is list"):
+        mmm.from_draws(draws, data, stats=["diverging"])
     with pytest.raises(PrecisionError, match="data is DataFrame; the Dataset of a fit"):
         mmm.from_draws(draws, SIM.U)
     with pytest.raises(PrecisionError, match="data is Series"):
