@@ -41,7 +41,7 @@ from .saving import data_groups, load_fit, save_fit
 from .summaries import Accounts, in_users_units, lift_of, mean_and_interval, of_idle, where_active
 
 # %% ../nbs/30_model.ipynb #2caed3f6
-instruct_xla()  # here, for XLA reads its flags when TensorFlow Probability makes the first distribution, and a prior may be one
+_programs = instruct_xla()  # here, for XLA reads its flags when TensorFlow Probability makes the first distribution, and a prior may be one
 
 # %% ../nbs/30_model.ipynb #ca03d871
 @dataclass(frozen=True, eq=False, repr=False)
