@@ -404,7 +404,8 @@ class MMM:
         posterior = self.posterior(data, experiments)
         prepared = time.perf_counter() - started
         more = None if target_ess is None else Enough(posterior, target_ess, max_draws, seed)
-        if choose("sampler", sampler, dict.fromkeys(("nuts", "tfp"))) is None and sampler == "tfp":
+        choose("sampler", sampler, dict.fromkeys(("nuts", "tfp")))
+        if sampler == "tfp":
             _check_plain(threads=threads, target_ess=target_ess, checkpoint=checkpoint)
             samples = run_tfp(posterior, chains, warmup, draws, seed, target_accept, progress)
         else:
