@@ -19,6 +19,8 @@ def __getattr__(name):
     # Loaded on first use: TensorFlow and ArviZ take seconds, a hierarchy takes none.
     if name not in _HOME:
         raise AttributeError(f"module 'precision' has no attribute {name!r}")
+    if _HOME[name] != "hierarchy":
+        import tensorflow_probability  # noqa: F401  before TensorFlow: then it loads only what is asked for
     return getattr(import_module(f"precision.{_HOME[name]}"), name)
 
 

@@ -40,10 +40,8 @@ def scores(
     draws=False,  # True: of every draw [S, T]
 ) -> np.ndarray:  # [T]
     "Residuals as standard normal scores, averaged over draws."
-    innovations, scale = noise.residual.innovations(residuals, values)
-    e = innovations / (scale * values["sigma"][:, None])
-    law = noise.errors.law({name: values[name][:, None] for name in noise.errors.parameters})
-    z = -np.sign(e) * special.ndtri_exp(law.logsf(np.abs(e)))
+    white = np.asarray(noise.residual.whiten(residuals, values)[0])
+    z = -np.sign(white) * special.ndtri_exp(noise.errors.law(values).log_cdf(-np.abs(white)).numpy())
     return z if draws else z.mean(axis=0)
 
 # %% ../nbs/27_checks.ipynb #32dcf071

@@ -16,6 +16,7 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from .blocks import TreeBlock
 from .controls import Calendar
@@ -203,7 +204,7 @@ class LiftTests(TreeBlock):
 
     def log_likelihood(self, inputs, state):
         lift, (told, se) = self.lifts(inputs, state), tf.unstack(inputs["lift_told"])
-        return tf.reduce_sum(-0.5 * tf.square((told - lift) / se) - tf.math.log(se) - 0.5 * np.log(2 * np.pi), axis=-1)
+        return tf.reduce_sum(tfd.Normal(lift, se).log_prob(told), axis=-1)
 
     def lifts(self, inputs, state):
         "What the model says of every test, [..., tests], in sd of y."
@@ -232,7 +233,7 @@ class CostTargets(TreeBlock):
     def log_likelihood(self, inputs, state):
         contribution = tf.linalg.matvec(inputs["cost_node"], self.media.totals(inputs, state))
         told, se = tf.unstack(inputs["cost_told"])
-        return tf.reduce_sum(-0.5 * tf.square((told - 1 / contribution) / se) - tf.math.log(se) - 0.5 * np.log(2 * np.pi), axis=-1)
+        return tf.reduce_sum(tfd.Normal(1 / contribution, se).log_prob(told), axis=-1)
 
 # %% ../nbs/15_experiments.ipynb #7fef1094
 KINDS = {"lift_test": LiftTest, "cost_target": CostTarget}

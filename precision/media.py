@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 
 from .adstock import adstock_coefficients
 from .blocks import Block, PooledPart, TreeBlock
@@ -34,7 +35,7 @@ class LearntPast(Block):
     def forward(self, free, inputs, state):
         "Adds the share [...] to the state; returns the log prior of its standardised logit."
         state["past"] = tf.sigmoid(PAST_SD * free["past"][..., 0])
-        return standard_normal(free["past"])
+        return super().forward(free, inputs, state)
 
     def report(self, state):
         return {"past": state["past"]}
@@ -132,7 +133,7 @@ class LinearMedia(TreeBlock):
 class SaturatedMedia(LinearMedia):
     "Media with a curve of one pooled level per tactical."
     listens_to = ("saturation_point", "saturation_centre", "saturation_sd", "saturation_spread")
-    centre, link, pooled = -0.5, staticmethod(tf.sigmoid), "saturation_level"
+    centre, link, pooled = -0.5, tfb.Sigmoid(), "saturation_level"
 
     @property
     def part(self):
@@ -186,7 +187,7 @@ class SaturatedMedia(LinearMedia):
     def forward(self, free, inputs, state):
         "Adds the curve's parameters to the state; returns the log prior."
         log_prior = self.part.forward(free, inputs, state)
-        state[self.pooled] = self.link(state["saturation"].pooled.values[0])
+        state[self.pooled] = self.link.forward(state["saturation"].pooled.values[0])
         return log_prior
 
     def mean(self, inputs, state):
@@ -237,7 +238,7 @@ class HillMedia(SaturatedMedia):
 
 class LogisticMedia(SaturatedMedia):
     "Media with the logistic curve: the logarithm of its rate is pooled."
-    centre, link, pooled = 0.0, staticmethod(tf.exp), "logistic_rate"
+    centre, link, pooled = 0.0, tfb.Exp(), "logistic_rate"
 
 
 MEDIA = {"none": LinearMedia, "michaelis_menten": SaturatedMedia, "hill": HillMedia, "logistic": LogisticMedia}

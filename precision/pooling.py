@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from .hierarchy import Hierarchy
 
@@ -116,7 +117,7 @@ def pool(
 
 def standard_normal(v):
     "Standard normal log density, summed over the last axis."
-    return -0.5 * tf.reduce_sum(tf.square(v), axis=-1) - 0.5 * np.log(2 * np.pi) * v.shape[-1]
+    return tf.reduce_sum(tfd.Normal(tf.zeros([], v.dtype), 1.0).log_prob(v), axis=-1)
 
 
 def _informed(precision, weighted, mean, spread):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MEASURES', 'OPTIONS', 'MEDIA_ONLY', 'free_sizes', 'evaluate', 'log_density', 'Posterior', 'build_blocks',
-           'build_posterior', 'make_target_log_prob_fn', 'learn_guides']
+           'build_posterior', 'make_target_log_prob_fn', 'reported', 'read_draws', 'learn_guides']
 
 # %% ../nbs/16_posterior.ipynb #b7a3a0f9
 from dataclasses import dataclass
@@ -149,8 +149,8 @@ MEDIA_ONLY = ("adstock", "Q", "lift_worlds")  # large inputs that only the likel
 
 
 @lru_cache(maxsize=16)
-def _guide_program(blocks, shapes):
-    "Traced once for blocks and input shapes: (draws, inputs) -> (guides, draws in their coordinates)."
+def _reading_program(blocks, shapes):
+    "Traced once for blocks and input shapes: (draws, inputs) -> (what is reported of them, guides, draws in the guides' coordinates)."
     sizes, parts = free_sizes(blocks), [block.part for block in blocks if hasattr(block, "part") and block.part.guided]
 
     real = lambda *shape: tf.TensorSpec(shape, tf.float64)
@@ -164,9 +164,27 @@ def _guide_program(blocks, shapes):
             pooled, steps, *ruler = state[part.name]
             moved = coordinates_of(part.tree, pooled, steps, *part.guide(inputs | guides, *ruler))
             free |= {f"{part.name}_{level}": value for level, value in zip(part.tree.levels, moved)}
-        return guides, tf.concat([free[name] for name in sizes], axis=-1)
+        return reported(blocks, state), guides, tf.concat([free[name] for name in sizes], axis=-1)
 
     return program
+
+
+def reported(blocks, state) -> dict:
+    "{name: values} of all blocks."
+    return {name: value for block in blocks for name, value in block.report(state).items()}
+
+
+def read_draws(
+    posterior: Posterior,
+    x,             # draws [S, dimension], float64
+    inputs: dict,  # arrays in whose coordinates x stands
+) -> tuple:        # {name: reported values [S, ...]}, {guide: array}, x [S, dimension] in the coordinates of these guides
+    "What is reported of draws, and where they put the guides."
+    with tf.device("CPU:0"):
+        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY}
+        shapes = tuple((name, tuple(value.shape)) for name, value in tensors.items())
+        told, guides, moved = _reading_program(posterior.blocks, shapes)(tf.constant(x), tensors)
+    return *({name: value.numpy() for name, value in one.items()} for one in (told, guides)), moved.numpy()
 
 
 def learn_guides(
@@ -175,8 +193,5 @@ def learn_guides(
     inputs: dict,  # arrays in whose coordinates x stands
 ) -> tuple:        # inputs with new guides, and x [S, dimension] in their coordinates
     "Where the data put each guided quantity, and the precision they add to the prior's."
-    with tf.device("CPU:0"):
-        tensors = {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY}
-        shapes = tuple((name, tuple(value.shape)) for name, value in tensors.items())
-        guides, moved = _guide_program(posterior.blocks, shapes)(tf.constant(x), tensors)
-    return inputs | {name: guide.numpy() for name, guide in guides.items()}, moved.numpy()
+    _, guides, moved = read_draws(posterior, x, inputs)
+    return inputs | guides, moved

@@ -144,7 +144,7 @@ class Program:
         self.compile_seconds = time.perf_counter() - start if new else 0.0
 
     def _compile(self, posterior):
-        "Let XLA compile the program while the guide's small program is traced."
+        "Let XLA compile the program while the small one that reads draws is traced."
         nowhere, inputs = np.zeros([0, self.dimension]), self.tensors(posterior.inputs)
         with ThreadPoolExecutor(1) as aside:
             compiled = aside.submit(self.look, nowhere, inputs)

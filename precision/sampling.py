@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REMEDIES', 'warmup_windows', 'learn_scale', 'has_settled', 'Piece', 'pieces', 'Chain', 'place_of', 'write_atomically',
            'cannot_write', 'Checkpoint', 'read_chunk', 'identity', 'PosteriorSamples', 'run_nuts', 'named_values',
-           'prior_values', 'reported', 'report_program']
+           'prior_values']
 
 # %% ../nbs/19_sampling.ipynb #4eb17cc9
 import errno
@@ -20,7 +20,6 @@ import warnings
 import zipfile
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -33,7 +32,7 @@ from tqdm import tqdm
 from .data import is_number
 from .hierarchy import PrecisionError, PrecisionWarning, check_whole
 from .nuts import CHUNK, STATS, fresh_adaptation
-from .posterior import MEDIA_ONLY, Posterior, evaluate, free_sizes, learn_guides
+from .posterior import MEDIA_ONLY, Posterior, evaluate, learn_guides, read_draws, reported
 from .program import Program
 
 # %% ../nbs/19_sampling.ipynb #5bc64355
@@ -375,12 +374,11 @@ def named_values(
 ) -> dict:   # {name: [chain, draw, ...]}
     "Decay, effects of every level, saturation and sigma (standardised) of each draw."
     def of_chain(number, x, inputs):
-        inputs = {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY}
-        if posterior.blocks[1].complete is None:  # nothing is left out: one traced program for all chains and refits
-            shapes = tuple((name, tuple(value.shape)) for name, value in inputs.items())
-            return {name: value.numpy() for name, value in report_program(posterior.blocks, shapes)(tf.constant(x), inputs).items()}
-        state, _ = evaluate(posterior.blocks, tf.constant(x), inputs)
-        return reported(posterior.blocks, posterior.blocks[1].complete(state, np.random.default_rng([seed, 2, number])))
+        if posterior.blocks[1].complete is None:  # the sampler leaves nothing out
+            return read_draws(posterior, x, inputs)[0]
+        state, _ = evaluate(posterior.blocks, tf.constant(x), {name: tf.constant(value) for name, value in inputs.items() if name not in MEDIA_ONLY})
+        whole = posterior.blocks[1].complete(state, np.random.default_rng([seed, 2, number]))
+        return {name: value.numpy() for name, value in reported(posterior.blocks, whole).items()}
 
     with tf.device("CPU:0"):
         chains = [of_chain(number, *chain) for number, chain in enumerate(zip(samples.draws, samples.inputs))]
@@ -396,22 +394,4 @@ def prior_values(
     free = {name: value for block in posterior.blocks for name, value in block.draw(rng, draws, posterior.inputs).items()}
     x = tf.constant(np.concatenate([free[name] for name in posterior.sizes], axis=1))
     state, _ = evaluate(posterior.blocks, x, {k: tf.constant(v) for k, v in posterior.inputs.items()})
-    return {name: value[None] for name, value in reported(posterior.blocks, state).items()}
-
-
-def reported(blocks, state) -> dict:
-    "{name: values} of all blocks."
-    return {name: v.numpy() for block in blocks for name, v in block.report(state).items()}
-
-
-@lru_cache(maxsize=16)
-def report_program(blocks, shapes):
-    "Traced once for blocks and input shapes: (draws [S, dimension], inputs) -> {name: reported values}."
-    real = lambda *shape: tf.TensorSpec(shape, tf.float64)
-
-    @tf.function(autograph=False, input_signature=(real(None, sum(free_sizes(blocks).values())), {k: real(*shape) for k, shape in shapes}))
-    def program(x, inputs):
-        state, _ = evaluate(blocks, x, inputs)
-        return {name: value for block in blocks for name, value in block.report(state).items()}
-
-    return program
+    return {name: value.numpy()[None] for name, value in reported(posterior.blocks, state).items()}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from scipy import special
+from tensorflow_probability import bijectors as tfb
 
 from .blocks import PooledPart, TreeBlock
 from .effects import SparsePart, Weights
@@ -96,7 +98,7 @@ class PositiveTotal(TreeBlock):
     part: PooledPart
     weights: Weights              # their exponent
     fixed_below: bool = False     # are lines expected to bring what their channel says, without deviation?
-    root, spread = (0.06, 0.5), 0.8
+    root, spread, link = (0.06, 0.5), 0.8, tfb.Exp()
 
     @property
     def listens_to(self):
@@ -105,19 +107,17 @@ class PositiveTotal(TreeBlock):
 
     def unlink(self, total, said):
         "From a total to the scale of the tree; `said` is the statement, for a message."
-        if not total > 0:
+        if not np.all(total > 0):
             raise PrecisionError(f"{said}; effect='positive' needs a positive one; effect='real' takes any")
-        return np.log(total)
+        return self.link.inverse(np.asarray(total, float)).numpy()
 
     def sizes(self):
         return self.part.sizes() | self.weights.sizes()
 
 # %% ../nbs/12_totals.ipynb #72a1925c
 def _draw(self, rng, draws, inputs):
-    "From the prior, without a guide: Cauchy numbers for a horseshoe, normal ones and laws for the rest."
-    cauchy = {name: size for name, size in self.part.sizes().items() if name.endswith(("_local", "_global"))}
-    return self.part.draw(rng, draws, inputs) | {name: np.log(np.abs(rng.standard_cauchy((draws, size)))) for name, size in cauchy.items()} | self.weights.draw(
-        rng, draws, inputs)
+    "From the prior, without a guide."
+    return self.part.draw(rng, draws, inputs) | self.weights.draw(rng, draws, inputs)
 
 
 PositiveTotal.draw = _draw
@@ -134,7 +134,7 @@ def stated_belief(
     "The prior of a stated total on the scale of the tree."
     if isinstance(value, Law) and value.support[0] < 0:
         block.unlink(value.support[0], f"Priors({what}) is {value}")  # which says so where totals are positive
-    found = belief(value, lambda one: block.unlink(to_total(one), f"Priors({what}) is {one:g}"))
+    found = belief(value, lambda one: block.unlink(to_total(one), f"Priors({what}) is {np.min(one):g}"))
     return found if found.sd is not None else Belief(found.centre, sd)
 
 
@@ -144,7 +144,7 @@ def root_belief(
 ) -> Belief:
     "The prior of what all media bring that nobody spoke of by name."
     low, high = (block.unlink(end, "the default") for end in block.root)
-    value, width = block.root if priors.media_share is None else priors.media_share, (high - low) / (2 * 1.6449)
+    value, width = block.root if priors.media_share is None else priors.media_share, (high - low) / (2 * special.ndtri(0.95))
     if (value.support[0] if isinstance(value, Law) else np.min(value)) >= 1:
         raise PrecisionError(f"Priors(media_share) is {value}; a share of the outcome below 1 was expected, 0.3 for 30%")
     return stated_belief(block, value, lambda one: one, "media_share", width)
@@ -313,16 +313,15 @@ def _forward(self, free, inputs, state):
     T = divide(self, log_shares, inputs, state["effect"])
     T, log_product = self.to_lines(T, log_product, inputs, state)
     scale, active = inputs["outcome_level"], inputs["active"]
-    state["total"] = tf.exp(log_product) * self.link(T) * scale * active
+    state["total"] = tf.exp(log_product) * self.link.forward(T) * scale * active
     family = tf.constant(self.hierarchy.matrix(self.hierarchy.levels[0], self.hierarchy.levels[-1]), T.dtype)
     of_channel = tf.linalg.matvec(family, tf.exp(log_product) * active, transpose_a=True)
-    state["prospect"] = tf.linalg.matvec(family, of_channel) * self.link(T) * scale
+    state["prospect"] = tf.linalg.matvec(family, of_channel) * self.link.forward(T) * scale
     state["idle"] = 1 - active
     return log_prior
 
 
 PositiveTotal.forward = _forward
-PositiveTotal.link = staticmethod(tf.exp)
 PositiveTotal.ruler = lambda self, log_movement: (log_movement, 1.0)
 
 # %% ../nbs/12_totals.ipynb #c73d3eed
@@ -355,7 +354,7 @@ PositiveTotal.complete = None  # the sampler leaves nothing out
 class RealTotal(PositiveTotal):
     "Totals of either sign; children add up to their parent."
     root, spread = (-0.3, 0.6), 0.2
-    link = staticmethod(tf.identity)
+    link = tfb.Identity()
 
     def unlink(self, total, said):
         return total

@@ -193,16 +193,16 @@ from precision.priors import Priors
 h = build_hierarchy({{"x": {{"p": ["a", "b"]}}}})
 U = np.random.default_rng(0).gamma(2.0, size=(40, 2))
 MMM(h, Priors({prior}), saturation="none").fit(10 + U.sum(axis=1) + np.random.default_rng(1).normal(size=40), U, chains=1, warmup=20, draws=20, progress=False)
-print("tensorflow_probability" in sys.modules, len([name for name in os.listdir(os.environ["PRECISION_CACHE"]) for _ in os.listdir(os.path.join(os.environ["PRECISION_CACHE"], name))]) > 0)
+print(len([name for name in os.listdir(os.environ["PRECISION_CACHE"]) for _ in os.listdir(os.path.join(os.environ["PRECISION_CACHE"], name))]) > 0)
 """
 
 
-@pytest.mark.parametrize("tfp_, prior, told", [("", "", "False True"), ("import tensorflow_probability as tfp", "media_share=tfp.distributions.Beta(2.0, 6.0)", "True True")],
+@pytest.mark.parametrize("tfp_, prior", [("", ""), ("import tensorflow_probability as tfp", "media_share=tfp.distributions.Beta(2.0, 6.0)")],
                          ids=["ranges", "distribution"])
-def test_tfp_is_loaded_where_it_is_asked_for_and_programs_are_kept_with_it(tfp_, prior, told, tmp_path):
+def test_programs_are_kept_with_distributions_made_before_the_first_fit(tfp_, prior, tmp_path):
     import os
     import subprocess
     import sys
     code = ALONE.format(tfp=tfp_, prior=prior)
     seen = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PRECISION_CACHE": str(tmp_path)}, capture_output=True, text=True, timeout=300)
-    assert seen.stdout.strip() == told, seen.stderr[-2000:]
+    assert seen.stdout.strip() == "True", seen.stderr[-2000:]
