@@ -21,7 +21,7 @@ from tensorflow_probability import bijectors as tfb
 from .adstock import MAX_DECAY, half_life
 from .data import Dataset, is_number
 from .hierarchy import Hierarchy, PrecisionError, nearest
-from .laws import SEED, Law, Stated, is_distribution, law_of
+from .laws import DRAWS, SEED, Law, Stated, is_distribution, law_of
 
 # %% ../nbs/08_priors.ipynb #b78e584a
 @dataclass(frozen=True)
@@ -358,8 +358,14 @@ def places_at_top(
         of_node = value if isinstance(value, Mapping) else dict.fromkeys(hierarchy.names[top], value)
         for node, law in of_node.items():
             if isinstance(law, Law) and node in hierarchy.names[top]:
+                _check_limit(law, limit, f"Priors({field})" + (f" of {node!r}" if isinstance(value, Mapping) else ""))
                 found.append(Place(len(hierarchy.levels) - 1, hierarchy.names[top].index(node), Stated.of(law, limit), link, field, node, limit))
     return tuple(found)
+
+
+def _check_limit(law, limit, label):
+    if np.mean(law.draws(DRAWS, SEED) < limit) < 0.01:
+        raise PrecisionError(f"{label} is {law}, almost all of it above {limit:.3g}, the most that this model can take")
 
 
 def of_all(

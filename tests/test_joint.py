@@ -104,7 +104,7 @@ def agree(data, priors=Priors(), experiments=(), points=2, **options):
 
 COMBINATIONS = [dict(zip(OPTIONS, names)) for names in itertools.product(*OPTIONS.values())]
 NEAR = [DEFAULT | {option: name} for option, names in OPTIONS.items() for name in names if name != DEFAULT[option]]
-SOME = [DEFAULT, *NEAR, *COMBINATIONS[::67]]
+SOME = [DEFAULT, *NEAR, *COMBINATIONS[::127]]
 
 
 @pytest.mark.parametrize("options", SOME, ids=lambda options: "-".join(options.values()))

@@ -180,6 +180,22 @@ def test_what_the_model_has_one_of_takes_no_names(field):
         Priors(**{field: {"x": 0.5}})
 
 
+def test_a_law_that_lies_mostly_beyond_what_the_model_takes_is_cut_off_there(data):
+    law = stats.lognorm(1.0, scale=np.exp(5))
+    found = seen("half_life", free_of(build_posterior(data, Priors(half_life=tfd.LogNormal(5.0, 1.0)))), data)
+    longest = np.log(0.5) / np.log(0.99)
+    assert law.cdf(longest) < 0.25 and found.max() < longest
+    assert stats.kstest(law.cdf(found) / law.cdf(longest), "uniform").pvalue > 0.001
+
+
+@pytest.mark.parametrize("prior, words", [
+    ({"half_life": tfd.LogNormal(20.0, 0.1)}, r"Priors\(half_life\) is LogNormal\(loc=20, scale=0.1\), almost all of it above 69, the most that this model can take"),
+    ({"decay": {"x": tfd.Beta(500.0, 1e-3)}}, r"Priors\(decay\) of 'x' is Beta.*above 0.99")])
+def test_a_law_wholly_beyond_what_the_model_takes_is_refused(prior, words, data):
+    with pytest.raises(PrecisionError, match=words):
+        build_posterior(data, Priors(**prior))
+
+
 def test_whole_numbers_are_numbers():
     assert Priors(media_share=tfd.Beta(2, 6)) == Priors(media_share=tfd.Beta(2.0, 6.0))
 
