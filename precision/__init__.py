@@ -20,7 +20,7 @@ def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'precision' has no attribute {name!r}")
     if _HOME[name] != "hierarchy":
-        import tensorflow_probability  # noqa: F401  before TensorFlow: then it loads only what is asked for
+        import_module("tensorflow_probability")  # before TensorFlow: then it loads only what is asked for
     return getattr(import_module(f"precision.{_HOME[name]}"), name)
 
 
