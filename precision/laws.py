@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NEUTRAL', 'DRAWS', 'SEED', 'Law', 'is_distribution', 'law_of', 'checked_law', 'law_from', 'checked_numbers', 'each',
-           'number_of', 'Stated', 'drawn']
+           'number_of', 'drawn', 'Stated']
 
 # %% ../nbs/07a_laws.ipynb #cb4351d9
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ def checked_numbers(numbers, label) -> dict:
     "{parameter: number}, all finite."
     return {str(key): _number(value, f"{label}'s {key}") for key, value in numbers.items()}
 
-
+# %% ../nbs/07a_laws.ipynb #1ec9128c
 def each(value, function, *more):
     "A function of one value, or of every one in a mapping from names."
     return {node: function(one, *more) for node, one in value.items()} if isinstance(value, Mapping) else function(value, *more)
@@ -128,10 +128,35 @@ def number_of(law, wanted: str, name: str, field: str, option: str) -> float:
                              "decay='nested' takes other distributions")
     return dict(law.numbers)[name]
 
-# %% ../nbs/07a_laws.ipynb #641e871e
+# %% ../nbs/07a_laws.ipynb #f838c1b0
+def drawn(
+    law,     # a distribution of TFP
+    rng: np.random.Generator,
+    *shape,
+) -> np.ndarray:
+    "Draws of a law [*shape, ...], with the chance of a generator of NumPy."
+    return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
+
+# %% ../nbs/07a_laws.ipynb #6178a5f1
 DRAWS, SEED = 20_000, 20  # from which the mean and the standard deviation of r are taken, always the same
 
 
+def _from_r(ends, low, high):
+    "The bijector from r to n."
+    if ends == (True, True):
+        return tfb.Sigmoid(low, high)
+    return tfb.Shift(low)(tfb.Exp()) if ends[0] else tfb.Shift(high)(tfb.Scale(-1.0)(tfb.Exp())) if ends[1] else tfb.Identity()
+
+
+@lru_cache(maxsize=1024)
+def _inputs(stated, law, limit) -> tuple:
+    low, high = law.support[0], min(law.support[1], limit)
+    values = law.draws(DRAWS, SEED)
+    r = _from_r(stated.ends, np.float64(low), np.float64(high)).inverse(values[values < limit]).numpy()
+    inside = 0.0 if law.support[1] <= limit else float(law.build().log_cdf(np.float64(limit)))
+    return (*(number for _, number in law.numbers), *(end if isfinite(end) else 0.0 for end in (low, high)), r.mean(), r.std(), inside)
+
+# %% ../nbs/07a_laws.ipynb #e262700d
 @dataclass(frozen=True)
 class Stated:
     "A law in a program: its class and where it stands are fixed, its numbers are inputs."
@@ -173,29 +198,3 @@ class Stated:
             n = drawn(law, rng, 2 * count + 100)
             found = np.append(found, n[n < high])
         return self.line(inputs).inverse(found[:count]).numpy()
-
-
-def _from_r(ends, low, high):
-    "The bijector from r to n."
-    if ends == (True, True):
-        return tfb.Sigmoid(low, high)
-    return tfb.Shift(low)(tfb.Exp()) if ends[0] else tfb.Shift(high)(tfb.Scale(-1.0)(tfb.Exp())) if ends[1] else tfb.Identity()
-
-
-@lru_cache(maxsize=1024)
-def _inputs(stated, law, limit) -> tuple:
-    low, high = law.support[0], min(law.support[1], limit)
-    values = law.draws(DRAWS, SEED)
-    r = _from_r(stated.ends, np.float64(low), np.float64(high)).inverse(values[values < limit]).numpy()
-    inside = 0.0 if law.support[1] <= limit else float(law.build().log_cdf(np.float64(limit)))
-    return (*(number for _, number in law.numbers), *(end if isfinite(end) else 0.0 for end in (low, high)), r.mean(), r.std(), inside)
-
-
-def drawn(
-    law,     # a distribution of TFP
-    rng: np.random.Generator,
-    *shape,
-) -> np.ndarray:
-    "Draws of a law [*shape, ...], with the chance of a generator of NumPy."
-    return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
-
