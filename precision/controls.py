@@ -10,14 +10,16 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 
 import holidays as public_holidays
 import numpy as np
 import pandas as pd
 
-from .data import Controls, check_sd, check_time, even_months, is_number
+from .data import Controls, check_sd, is_number
 from .hierarchy import PrecisionError, check_names, check_whole, choose, nearest
+from .periods import check_time, even_months, months_apart, starts_of, written
+from .tables import moment
 
 # %% ../nbs/04_controls.ipynb #e85cb66d
 def _stamps(dates):
@@ -28,12 +30,7 @@ def _stamps(dates):
     if not len(dates):
         raise PrecisionError("dates are empty; at least one period was expected")
     check_time(dates, "the controls")
-    return dates.to_timestamp() if isinstance(dates, pd.PeriodIndex) else dates
-
-
-def _say(date) -> str:
-    "A date for names and messages: without its midnight."
-    return str(date).removesuffix(" 00:00:00")
+    return starts_of(dates)
 
 # %% ../nbs/04_controls.ipynb #d7b18121
 DAYS = {"year": 365.25, "month": 365.25 / 12, "week": 7.0}  # mean lengths
@@ -58,8 +55,7 @@ class Calendar:
         if not isinstance(dates, pd.DatetimeIndex):
             return Calendar(int(dates[0]), "number", int(step))
         if even_months(dates):
-            months = 12 * (dates[1].year - dates[0].year) + dates[1].month - dates[0].month
-            return Calendar(dates[0], "month end" if dates.is_month_end.all() else "month", months)
+            return Calendar(dates[0], "month end" if dates.is_month_end.all() else "month", int(months_apart(dates)[0]))
         return Calendar(dates[0], "time", step)
 
     def dates(self, position) -> pd.Index:
@@ -77,7 +73,7 @@ class Calendar:
         dates = _stamps(dates)
         if isinstance(dates, pd.DatetimeIndex) == (self.unit == "number"):
             raise PrecisionError(f"the controls were made for {'integers' if self.unit == 'number' else 'dates'}, like "
-                                 f"{_say(self.start)}; got {_say(dates[0])}")
+                                 f"{written(self.start)}; got {written(dates[0])}")
         if self.unit.startswith("month"):
             guess = (12 * (dates.year - self.start.year) + dates.month - self.start.month) / self.step
         else:
@@ -85,8 +81,8 @@ class Calendar:
         whole = np.rint(np.asarray(guess, float)).astype(int)
         off = np.flatnonzero(np.asarray(self.dates(whole) != dates))
         if len(off):
-            raise PrecisionError(f"{_say(dates[off[0]])} is no period of these controls, which stand at {_say(self.start)}, "
-                                 f"{', '.join(map(_say, self.dates([1, 2])))} and so on")
+            raise PrecisionError(f"{written(dates[off[0]])} is no period of these controls, which stand at {written(self.start)}, "
+                                 f"{', '.join(map(written, self.dates([1, 2])))} and so on")
         return whole
 
     @property
@@ -159,7 +155,7 @@ def _spans(dates, calendar, label):
     if label == "end" and isinstance(dates, pd.PeriodIndex):
         raise PrecisionError("the periods of a PeriodIndex know their days; leave out label='end'")
     if label == "start" and calendar.unit == "month end":
-        raise PrecisionError(f"{_say(calendar.start)} is the last day of a month, so it names the period that ends there; "
+        raise PrecisionError(f"{written(calendar.start)} is the last day of a month, so it names the period that ends there; "
                              "say label='end'")
     first, last = (edge.to_numpy().astype("datetime64[D]") for edge in edges)
     return (first, last) if label == "start" else (first + 1, last + 1)
@@ -275,14 +271,11 @@ def _learnable(counts, country, named, together):
     return left, notes
 
 # %% ../nbs/04_controls.ipynb #12b1b27a
-def _day(when, name):
+def _day(when, name, end=False):
     "One date as a day."
-    try:
-        stamp = pd.Timestamp(when) if not isinstance(when, (Real, type(None))) else pd.NaT
-    except (ValueError, TypeError):
-        stamp = pd.NaT
-    if stamp is pd.NaT or stamp.tz is not None or stamp != stamp.normalize():
-        raise PrecisionError(f"the event {name!r} has {when!r} where a day was expected, like '2024-05-31'")
+    stamp = moment(when, end)
+    if pd.isna(stamp) or stamp != stamp.normalize():
+        raise PrecisionError(f"the event {name!r} has {when!r} where a day was expected, written year-month-day like '2024-05-31'")
     return np.datetime64(stamp, "D")
 
 
@@ -291,7 +284,7 @@ def _pieces(when, name):
     if isinstance(when, tuple):
         if len(when) != 2:
             raise PrecisionError(f"the event {name!r} has {when!r}; a range is (first day, last day), several dates are a list")
-        first, last = (_day(day, name) for day in when)
+        first, last = _day(when[0], name), _day(when[1], name, end=True)
         if last < first:
             raise PrecisionError(f"the event {name!r} ends on {last}, before it begins on {first}")
         return ((first, last),)
@@ -299,7 +292,8 @@ def _pieces(when, name):
         if not len(when):
             raise PrecisionError(f"the event {name!r} has no date")
         return tuple(piece for part in when for piece in _pieces(part, name))
-    return ((_day(when, name), None),)
+    first, last = _day(when, name), _day(when, name, end=True)  # a month is all of its days
+    return ((first, None if first == last else last),)
 
 
 def _event_columns(dates, calendar, events, label):
@@ -358,7 +352,7 @@ def _years(dates, start, year):
 
 def _hinges(dates, calendar, knots, year):
     calendar.position(dates)  # refuses dates that are not on the grid
-    bends = {f"trend_{_say(knot)}": np.maximum(_years(dates, knot, year), 0) for knot in knots}
+    bends = {f"trend_{written(knot)}": np.maximum(_years(dates, knot, year), 0) for knot in knots}
     return pd.DataFrame({"trend": _years(dates, calendar.start, year)} | bends, index=dates)
 
 # %% ../nbs/04_controls.ipynb #833866a5
@@ -386,24 +380,26 @@ def _knots(dates, knots):
                                  "last, was expected")
         return tuple(dates[np.linspace(0, len(dates) - 1, knots + 2).round().astype(int)[1:-1]])
     try:
-        places = pd.Index(list(knots))
+        places = pd.Index([moment(knot) if isinstance(knot, str) else knot for knot in knots])
         places = pd.DatetimeIndex(places) if isinstance(dates, pd.DatetimeIndex) and len(places) else places
+        if places.hasnans:
+            raise TypeError
     except (TypeError, ValueError):
         raise PrecisionError(f"knots={knots!r:.80}: a number of knots or a list of dates was expected") from None
     numbers = pd.api.types.is_numeric_dtype(places) and not pd.api.types.is_bool_dtype(places)
     if len(places) and not (places.tz is None if isinstance(dates, pd.DatetimeIndex) else numbers):
-        raise PrecisionError(f"knots={list(knots)!r:.80}: they must be of the kind of the index, like {_say(dates[0])}")
+        raise PrecisionError(f"knots={list(knots)!r:.80}: they must be of the kind of the index, like {written(dates[0])}")
     for knot in places:
         if not dates[0] < knot < dates[-1]:
-            raise PrecisionError(f"the knot {_say(knot)} does not lie between the first period, {_say(dates[0])}, and "
-                                 f"the last, {_say(dates[-1])}")
+            raise PrecisionError(f"the knot {written(knot)} does not lie between the first period, {written(dates[0])}, and "
+                                 f"the last, {written(dates[-1])}")
     if places.has_duplicates:
-        raise PrecisionError(f"the knot {_say(places[places.duplicated()][0])} is given twice")
+        raise PrecisionError(f"the knot {written(places[places.duplicated()][0])} is given twice")
     return tuple(places.sort_values())
 
 # %% ../nbs/04_controls.ipynb #dc232862
 def _steps(dates, calendar, steps):
-    position, names = calendar.position(dates), [f"level_{_say(date)}" for date in calendar.dates(steps)]
+    position, names = calendar.position(dates), [f"level_{written(date)}" for date in calendar.dates(steps)]
     return pd.DataFrame({name: (position >= k).astype(float) for name, k in zip(names, steps)}, index=dates)
 
 # %% ../nbs/04_controls.ipynb #48e18050

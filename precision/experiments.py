@@ -25,6 +25,7 @@ from .effects import PositiveEffect, RealEffect
 from .hierarchy import Hierarchy, PrecisionError
 from .media import LinearMedia
 from .priors import find_nodes
+from .tables import moment
 from .totals import RealTotal
 
 # %% ../nbs/15_experiments.ipynb #b1cda1be
@@ -32,7 +33,7 @@ from .totals import RealTotal
 class LiftTest:
     "A measured difference in the outcome, caused by a change of exposure."
     node: str                    # channel, platform or tactical
-    start: object                # first period of the change: a date in it, or its integer
+    start: object                # first period of the change: a date in it, like "2024-05-31", or its integer
     end: object                  # last period of the change
     lift: float                  # outcome with the change minus outcome as in the data, summed, units of y
     se: float                    # its standard error, units of y
@@ -121,23 +122,15 @@ def window(test: LiftTest, data: Dataset) -> tuple:
 def _position(when, name, test, time) -> int:
     "The period that a date lies in."
     dates, number = isinstance(time, pd.DatetimeIndex), isinstance(when, Integral) and not isinstance(when, bool)
-    try:
-        moment = when if number else pd.Timestamp(_moment(when, name))
-    except (TypeError, ValueError):
-        moment = pd.NaT
-    if number == dates or moment is pd.NaT or getattr(moment, "tzinfo", None):
-        raise PrecisionError(f"{_label(test)}: {name} is {when!r}; a {'date without time zone' if dates else 'whole number'} was expected, "
-                             f"like {_day(time[0])} in the data")
-    position = int(_edges(time).searchsorted(moment, side="right")) - 1
+    place = when if number else moment(when, end=name != "start")
+    if number == dates or pd.isna(place):
+        expected = "date without time zone, written year-month-day," if dates else "whole number"
+        raise PrecisionError(f"{_label(test)}: {name} is {when!r}; a {expected} was expected, like {_day(time[0])} in the data")
+    position = int(_edges(time).searchsorted(place, side="right")) - 1
     if not 0 <= position < len(time):
         raise PrecisionError(f"{_label(test)}: {name} is {when}, outside the data, whose periods are {_day(time[0])} to {_day(time[-1])}; "
                              "check its year, or leave the test out")
     return position
-
-
-def _moment(when, name):
-    "Of a `pandas.Period` its first moment as a start, its last as an end; anything else as it is."
-    return when if not isinstance(when, pd.Period) else when.start_time if name == "start" else when.end_time
 
 
 def _edges(time) -> pd.Index:

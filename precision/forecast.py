@@ -18,10 +18,12 @@ from scipy.special import logsumexp
 
 from .baseline import level_step
 from .controls import Calendar
-from .data import MIN_PERIODS, Controls, Dataset, _as_frame, _exposure, _labels, _row, check_time, prepare
+from .data import MIN_PERIODS, Controls, Dataset, _as_frame, _as_text, _exposure, _labels, prepare
 from .hierarchy import PrecisionError, check_names, check_whole
+from .periods import check_time, written
 from .plots import finish_series
 from .summaries import Accounts, Lines, mean_and_interval
+from .tables import as_pandas, is_dated
 
 # %% ../nbs/25_forecast.ipynb #26a2f36e
 def next_periods(
@@ -37,8 +39,8 @@ def _must_follow(index, time, what):
     check_time(index, what)
     labels, due = _labels(index), next_periods(time, len(index))
     if wrong := [row for row, (got, want) in enumerate(zip(labels, due)) if got != want]:
-        raise PrecisionError(f"{what} must go on where the data end, at {_row(time[-1])}, at the same spacing and without gap or "
-                             f"overlap: its row {wrong[0]} is {_row(labels[wrong[0]])}, where {_row(due[wrong[0]])} was expected")
+        raise PrecisionError(f"{what} must go on where the data end, at {written(time[-1])}, at the same spacing and without gap or "
+                             f"overlap: its row {wrong[0]} is {written(labels[wrong[0]])}, where {written(due[wrong[0]])} was expected")
 
 # %% ../nbs/25_forecast.ipynb #8caf0674
 @dataclass(frozen=True, eq=False)
@@ -60,14 +62,15 @@ def read_future(
     controls=True,  # False: do without them, for questions about media alone
 ) -> Future:
     "Match by name, check, and hand on; raises `PrecisionError` with the culprit and the remedy."
-    Z_new, unseen = _begin_to_move(Z_new, data) if isinstance(Z_new, Controls) else (Z_new, ())
+    Z_new, unseen = _begin_to_move(Z_new, data) if isinstance(Z_new, Controls) else (as_pandas(Z_new, "Z_new"), ())
+    U_new = as_pandas(U_new, "U_new")
     U = _exposure(U_new, "U_new", data.hierarchy.names[data.hierarchy.levels[0]], None)
     if not len(U):
         raise PrecisionError("U_new has no rows; give one for each new period")
     Z = _new_controls(Z_new, data, len(U)) if controls else np.zeros((len(U), len(data.controls)))
     time = next_periods(data.time, len(U))
     for table, what in ((U_new, "U_new"), (Z_new, "Z_new")):
-        if isinstance(table, (pd.Series, pd.DataFrame)):
+        if is_dated(table):
             _must_follow(table.index, data.time, what)
     return Future(time, U.to_numpy(), Z, None, newcomers_of(data, U.to_numpy(), time), *unseen)
 
@@ -82,9 +85,7 @@ def _new_controls(Z, data, periods):
         return np.zeros((periods, 0))
     if not names:
         raise PrecisionError("the fit has no controls; leave Z_new out")
-    if not isinstance(Z, (pd.Series, pd.DataFrame)) and np.ndim(Z) == 1:
-        Z = np.asarray(Z)[:, None]
-    Z = _as_frame(Z, "Z_new", names, None).rename(columns=str)
+    Z = _as_text(_as_frame(Z, "Z_new", names), "Z_new")
     check_names(list(Z), names, "columns of Z_new")
     if len(Z) != periods:
         raise PrecisionError(f"Z_new has {len(Z)} rows and U_new has {periods}; each new period needs one row in both")
@@ -116,9 +117,9 @@ def newcomers_of(
         if data.active[i] or not U[:, i].any():
             continue
         if not data.active[channel == channel[i]].any():
-            raise PrecisionError(f"{name!r} has exposure at {_row(time[np.argmax(U[:, i] > 0)])}, and neither it nor another line of "
+            raise PrecisionError(f"{name!r} has exposure at {written(time[np.argmax(U[:, i] > 0)])}, and neither it nor another line of "
                                  f"{h.names[h.levels[-1]][channel[i]]!r} had any in the {len(data.y)} periods of the fit, which end at "
-                                 f"{_row(data.time[-1])}, so nothing is known about its effect; fit data in which it ran, or set its exposure to 0")
+                                 f"{written(data.time[-1])}, so nothing is known about its effect; fit data in which it ran, or set its exposure to 0")
         found.append(name)
     return tuple(found)
 
@@ -242,7 +243,7 @@ class Forecast:
         return plot_forecast(self.table(interval), self.past[-past:], ax)
 
     def __repr__(self):
-        when = f"{len(self.time)} periods, {_row(self.time[0])} to {_row(self.time[-1])}"
+        when = f"{len(self.time)} periods, {written(self.time[0])} to {written(self.time[-1])}"
         if self.observed is None:
             return f"Forecast: {when}."
         found = self.scores()
@@ -314,7 +315,7 @@ def split(
     try:
         kept = prepare(data.hierarchy, **before)
     except PrecisionError as error:
-        raise PrecisionError(f"in the {cut} periods before the holdout, which begins at {_row(data.time[cut])}: {error}") from error
+        raise PrecisionError(f"in the {cut} periods before the holdout, which begins at {written(data.time[cut])}: {error}") from error
     return kept, _held_out(data, kept, cut)
 
 
@@ -323,7 +324,7 @@ def _refuse_still(data, cut):
     for j, name in enumerate(data.controls):
         if np.ptp(data.Z[:cut, j]) == 0:
             raise PrecisionError(f"the control {name!r} does not move in the {cut} periods before the holdout, which begins at "
-                                 f"{_row(data.time[cut])}, so nothing can be learnt about its effect; hold out fewer periods, leave it "
+                                 f"{written(data.time[cut])}, so nothing can be learnt about its effect; hold out fewer periods, leave it "
                                  "out, or give the controls priors to fall back on: Controls.of(Z)")
 
 

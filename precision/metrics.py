@@ -16,8 +16,10 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 
-from .data import MIN_PERIODS, Controls, Dataset, _as_array, prepare, same_index
+from .data import MIN_PERIODS, Controls, Dataset, _as_array, prepare
 from .hierarchy import Hierarchy, PrecisionError, check_names
+from .periods import same_index
+from .tables import as_pandas, is_dated
 
 # %% ../nbs/34_metrics.ipynb #2c807ad1
 HEADINGS = {
@@ -113,8 +115,12 @@ def measured_for(
     index,            # [T] periods
 ) -> np.ndarray:      # [N] in how many periods each tactical is not measured
     "Periods without measurement, by tactical; raises `PrecisionError` for unknown or missing names."
+    if not isinstance(rule, (set, frozenset)) and not (isinstance(rule, Mapping) and all(np.ndim(flag) == 0 for flag in rule.values())):
+        rule = as_pandas(rule, where)
+    if isinstance(rule, pd.Series) and not is_dated(rule):
+        rule = rule.to_numpy()
     if isinstance(rule, pd.DataFrame):
-        if len(rule) == len(index) and not same_index(rule.index, index):
+        if is_dated(rule) and len(rule) == len(index) and not same_index(rule.index, index):
             raise PrecisionError(f"{where} and y must have the same index; align them by date first")
         check_names(list(rule.columns), tacticals, f"columns of {where}")
         rule = rule[tacticals].to_numpy()
@@ -238,7 +244,8 @@ def _naming(metric):
 
 def _blank(table, tacticals, out):
     "A table with zeros for the tacticals that are left out, whatever stood there."
-    table = table.to_frame() if isinstance(table, pd.Series) else table
+    if isinstance(table, pd.Series):
+        table = table.to_frame(tacticals[0] if table.name is None and len(tacticals) == 1 else table.name)
     if isinstance(table, pd.DataFrame):
         table = table.copy()
         for name in np.asarray(tacticals)[out]:
@@ -275,8 +282,9 @@ def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
 def _outcome_first(hierarchy, y, U_metrics, Z, spend):
     "The outcome with the periods' index; it and the controls are checked on their own."
     rows = Z.frame if isinstance(Z, Controls) else Z
-    tables = [t for t in (*U_metrics.values(), rows, spend) if isinstance(t, (pd.Series, pd.DataFrame)) and len(t) == np.size(y)]
-    if tables and np.ndim(y) == 1 and not isinstance(y, pd.Series):
+    y = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
+    tables = [t for t in (*U_metrics.values(), rows, spend) if is_dated(t) and len(t) == np.size(y)]
+    if tables and np.ndim(y) == 1 and not is_dated(y):
         y = pd.Series(np.asarray(y), tables[0].index)
     with _naming(None):
         checked = prepare(hierarchy, y, np.ones((np.size(y), hierarchy.num_tacticals)), Z)
@@ -302,6 +310,8 @@ def read_metrics(
         raise PrecisionError(f"names of metrics must be text; got {odd[0]!r}")
     lags = check_lags(metric_lags, list(U_metrics))
     online, barred = _offline(hierarchy, offline_channels, downstream_metrics, U_metrics)
+    U_metrics = {name: as_pandas(table, f"U_metrics[{name!r}]") for name, table in U_metrics.items()}
+    y, Z, spend = (table if isinstance(table, Controls) else as_pandas(table, what) for table, what in ((y, "y"), (Z, "Z_controls"), (spend, "spend")))
     y, controls = _outcome_first(hierarchy, y, U_metrics, Z, spend)
     shifted = _lag_records(lags, len(y), controls)
     tacticals = hierarchy.names[hierarchy.levels[0]]

@@ -15,8 +15,9 @@ from scipy import signal
 
 from .adstock import adstock_geometric_np
 from .data import is_number
-from .hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, check_whole, choose
+from .hierarchy import RESERVED, Hierarchy, PrecisionError, build_hierarchy, check_names, check_whole, choose
 from .saturation import SATURATIONS
+from .tables import moment
 
 # %% ../nbs/06_simulate.ipynb #c3b80a24
 DEFAULT_TREE = {
@@ -210,16 +211,13 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
     if isinstance(controls, str) or not np.iterable(controls) or not all(isinstance(name, str) for name in controls):
         raise PrecisionError(f"controls must be a list of names, got {controls!r:.80}. Try controls=['price'].")
     check_names(controls, dict.fromkeys(controls), "controls")
-    if both := [name for name in controls if name in {"intercept"}.union(*h.names.values())]:
+    if both := [name for name in controls if name in {*RESERVED}.union(*h.names.values())]:
         raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of the intercept. Rename it.")
 
 # %% ../nbs/06_simulate.ipynb #f86b8951
 def _first_day(start):
-    try:
-        first = pd.NaT if is_number(start) else pd.Timestamp(start)
-    except (TypeError, ValueError):
-        first = pd.NaT
-    if first is pd.NaT:
+    first = moment(start)
+    if pd.isna(first):
         raise PrecisionError(f"start must be a date like '2022-01-03', got {start!r:.80}.")
     return first
 

@@ -18,11 +18,12 @@ import pandas as pd
 from scipy.special import logsumexp
 from tqdm import tqdm
 
-from .data import MIN_PERIODS, _row, prepare
+from .data import MIN_PERIODS, prepare
 from .draws import MAX_PARETO_K, elpd_of, loo, smoothed_weights
 from .forecast import inputs_of, naive_draws, split
 from .hierarchy import PrecisionError, PrecisionWarning, check_whole
 from .model import MMM, Fit
+from .periods import written
 from .plots import finish_series
 from .summaries import check_interval
 
@@ -226,7 +227,7 @@ def leave_future_out(
         def log_density(t):
             bar.update(t - first - bar.n)
             fit = _fit_quietly(mmm, inputs_of(data, 0, periods), periods - t, sampling)
-            notes.extend(f"fit up to {_row(fit.data.time[-1])}: {sentence}" for sentence in fit.diagnosis)
+            notes.extend(f"fit up to {written(fit.data.time[-1])}: {sentence}" for sentence in fit.diagnosis)
             return fit.holdout.log_density
 
         table = psis_lfo(log_density, first, periods, refit_above)

@@ -154,7 +154,7 @@ def test_a_date_is_found_in_its_period(dates, start, end, until, expected):
     (pd.RangeIndex(60), -1, 5, "start is -1, outside the data, whose periods are 0 to 59"),
     (pd.RangeIndex(60), 3, 60, "end is 60, outside"),
     (WEEKS, "2024-04-14", "2024-03-04", "must come in this order"),
-    (WEEKS, 3, 5, "start is 3; a date without time zone was expected, like 2024-01-01"),
+    (WEEKS, 3, 5, "start is 3; a date without time zone, written year-month-day, was expected, like 2024-01-01"),
     (WEEKS, "the third week", "2024-03-04", "start is 'the third week'; a date"),
     (WEEKS, None, "2024-03-04", "start is None; a date"),
     (WEEKS, "2024-03-04", pd.NaT, "end is NaT; a date"),
