@@ -6,7 +6,8 @@
 __all__ = ['FACTORS', 'Terms', 'Contributions', 'Returns', 'Answers', 'Drawn', 'flattened']
 
 # %% ../nbs/26_answers.ipynb #4b3a8f19
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
 from .hierarchy import Hierarchy, PrecisionError, check_names, choose
-from .summaries import Accounts, in_total, mean_and_interval, over_time, summarise_decay_rates
+from .summaries import Accounts, in_total, mean_and_interval, over_time, rows_of_nodes, summarise_decay_rates, with_total
 
 # %% ../nbs/26_answers.ipynb #11cbcb34
 class Terms:
@@ -30,9 +31,15 @@ class Terms:
 
     def _each(self, level, question, *about, nodes=None):
         "(node, draws) of what `question` answers for every node of a level."
-        names = choose("level", level, self.data.hierarchy.names)
-        for node in names if nodes is None else nodes:
+        level = self._level(level)
+        for node in self.data.hierarchy.names[level] if nodes is None else nodes:
             yield node, self._ask(question, level, node, *about)
+
+    def _level(self, level) -> str:
+        "A level that was asked for; the top one, where none was."
+        h = self.data.hierarchy
+        choose("level", h.levels[-1] if level is None else level, h.names)
+        return h.levels[-1] if level is None else level
 
     def _media(self, level):
         "(node, draws [S, T]) of every node of a level."
@@ -65,7 +72,7 @@ class Contributions(Terms):
 
     def contributions(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
         draws: bool = False,     # True: all draws instead of a table
     ):                    # long frame (time, node, mean, lower, upper), or DataArray (chain, draw, time, node)
@@ -74,7 +81,7 @@ class Contributions(Terms):
 
     def decomposition(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
         draws: bool = False,     # True: all draws instead of a table
     ):                    # as `contributions`
@@ -83,11 +90,12 @@ class Contributions(Terms):
 
     def shares(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
-    ) -> pd.DataFrame:    # index node; contribution, lower, upper; share, share_lower, share_upper
-        "Total contribution of every node over all periods, and its share of the outcome's total."
-        return in_total(self._media(level), self.data.y, interval)
+    ) -> pd.DataFrame:    # index node, total (of all media), baseline; contribution, lower, upper; share, share_lower, share_upper
+        "Total contribution of every node, of all media and of the baseline over all periods, and their shares of the outcome's total."
+        baseline = sum(draws for _, draws in self._baseline())
+        return in_total(chain(with_total(self._media(level)), [("baseline", baseline)]), self.data.y, interval)
 
     def fitted(
         self,
@@ -108,32 +116,40 @@ class Returns(Contributions):
 
     def roi(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
-    ) -> pd.DataFrame:    # index node; spend, contribution; roi, marginal_roi, cost_per_unit, each with _lower and _upper
-        "What a unit of currency brought, what the next one would bring, and what a unit of outcome cost; NaN where nothing was spent."
-        return money.roi_table(self._each(level, money.money), interval)
+        *,
+        counting="window",       # "window": all that media brought within the data; "money": all that the data's money brings, whenever
+        value=None,              # of a unit of the outcome: a number, or one a period, where the outcome is not money
+    ) -> pd.DataFrame:    # index node, total; spend, contribution; roi, marginal_roi, cost_per_unit, each with _lower and _upper
+        "What a unit of currency brought, what the next one would bring, and what a unit of outcome cost; NaN where nothing was spent; total: of all paid media."
+        ask, worth = choose("counting", counting, money.COUNTING), money.read_value(value, self.data.time)
+        terms = self._each(level, partial(ask, value=worth))
+        return money.roi_table(with_total(terms, counts=lambda draws: draws[:, 0].any()), interval)
 
     def roi_over_time(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
-        by=None,          # None: every period; "month", "quarter" or "year"
-    ) -> pd.DataFrame:    # long frame: time, node, mean, lower, upper
-        "What the money of each period brings, now and later, per unit of currency; NaN where nothing was spent."
-        return money.roi_over_time(self._each(level, money.money_over_time), self.data.time, interval, by)
+        by=None,                 # None: every period; "month", "quarter" or "year"
+        *,
+        value=None,              # of a unit of the outcome, as for `roi`
+    ) -> pd.DataFrame:    # long frame: time, node, spend, contribution, mean, lower, upper
+        "What the money of each period brings, now and later, per unit of currency; `roi(counting='money')` is its total. NaN where nothing was spent."
+        worth = money.read_value(value, self.data.time)
+        return money.roi_over_time(self._each(level, partial(money.money_over_time, value=worth)), self.data.time, interval, by)
 
     def response(
         self,
-        level: str = "channel",  # a level of the hierarchy
+        level: str = None,       # a level of the hierarchy; by default the top one
         interval: float = 0.9,   # probability inside the interval, equal tails
         factors=FACTORS,  # multiples of the node's media
         nodes=None,       # some of the level's nodes; all by default
     ) -> pd.DataFrame:
         "What a node would have brought with more or less money, all else the same."
-        names = choose("level", level, self.data.hierarchy.names)
+        names = self.data.hierarchy.names[self._level(level)]
         nodes = names if nodes is None else nodes
-        check_names(nodes, names, f"nodes of the level {level!r}", complete=False)
+        check_names(nodes, names, f"nodes of the level {self._level(level)!r}", complete=False)
         for what, given, example in (("nodes", nodes, names[:2]), ("factors", factors, [0.5, 1.0, 1.5])):
             if isinstance(given, bytes) or not np.iterable(given) or not list(given):
                 raise PrecisionError(f"{what} must be a list like {example}, got {given!r:.80}")
@@ -148,7 +164,7 @@ class Answers(Returns):
         "Observed outcome over the fitted mean and its predictive interval."
         return plots.plot_fit(self.fitted(interval), ax)
 
-    def plot_contributions(self, level="channel", interval=0.9):
+    def plot_contributions(self, level=None, interval=0.9):
         "Every node's contribution over time, a panel each; returns the axes."
         return plots.plot_contributions(self.contributions(level, interval))
 
@@ -157,28 +173,28 @@ class Answers(Returns):
         parts = list(self._baseline())
         return plots.plot_contributions(over_time([("all together", sum(draws for _, draws in parts)), *parts[1:]], self.data.time, interval))
 
-    def plot_totals(self, level="channel", ax=None, interval=0.9):
+    def plot_totals(self, level=None, ax=None, interval=0.9):
         "Every node's total contribution with its interval."
-        return plots.plot_totals(self.shares(level, interval), ax)
+        return plots.plot_totals(rows_of_nodes(self.shares(level, interval)), ax)
 
     def plot_decay(self, ax=None, interval=0.9):
         "Every tactical's decay and half-life with its interval."
         return plots.plot_decay(self.decay_rates(interval), ax)
 
-    def plot_waterfall(self, level="channel", ax=None):
+    def plot_waterfall(self, level=None, ax=None):
         "From the baseline to the whole, step by step."
-        baseline = sum(draws.sum(axis=1).mean() for _, draws in self._baseline())
-        return plots.plot_waterfall({"baseline": baseline} | self.shares(level).contribution.to_dict(), ax)
+        steps = self.shares(level).contribution
+        return plots.plot_waterfall({"baseline": steps["baseline"]} | rows_of_nodes(steps.to_frame()).contribution.to_dict(), ax)
 
-    def plot_roi(self, level="channel", ax=None, interval=0.9, break_even=None):
+    def plot_roi(self, level=None, ax=None, interval=0.9, break_even=None, *, counting="window", value=None):
         "Every node's ROI and marginal ROI with their intervals."
-        return money.plot_roi(self.roi(level, interval), ax, break_even=break_even)
+        return money.plot_roi(self.roi(level, interval, counting=counting, value=value), ax, break_even=break_even)
 
-    def plot_roi_over_time(self, level="channel", interval=0.9, by=None):
+    def plot_roi_over_time(self, level=None, interval=0.9, by=None, *, value=None):
         "Every node's ROI over time, a panel each; returns the axes."
-        return plots.plot_contributions(self.roi_over_time(level, interval, by), unit="ROI")
+        return plots.plot_contributions(self.roi_over_time(level, interval, by, value=value), unit="ROI")
 
-    def plot_response(self, level="channel", interval=0.9, nodes=None):
+    def plot_response(self, level=None, interval=0.9, nodes=None):
         "Every node's contribution against its money, a panel each; returns the axes."
         return money.plot_response(self.response(level, interval, nodes=nodes))
 

@@ -533,6 +533,6 @@ def _controls(Z, index, hierarchy):
     taken = {*RESERVED}.union(*hierarchy.names.values())
     for name in Z:
         if name in taken:
-            raise PrecisionError(f"the control {name!r} has the name of a node or of the intercept; rename the control")
+            raise PrecisionError(f"the control {name!r} has the name of a node or of a row of results ({', '.join(RESERVED)}); rename the control")
         _refuse_constant(Z[name].to_numpy(), repr(name), "the control ")
     return Z

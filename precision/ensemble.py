@@ -209,7 +209,7 @@ class EnsembleResult(Answers):
         "ArviZ's summary of every fit, one below the other; options go to `arviz.summary`."
         return pd.concat({name: fit.summary(**options) for name, fit in self.fits.items()}, names=["metric", "quantity"])
 
-    def by_metric(self, level="channel", interval=0.9) -> pd.DataFrame:
+    def by_metric(self, level=None, interval=0.9) -> pd.DataFrame:
         "Total contributions and shares of every fit, and of the mixture, as `shares` has them."
         parts = {name: fit.shares(level, interval) for name, fit in self.fits.items()} | {"mixture": self.shares(level, interval)}
         return pd.concat(parts, names=["metric", "node"])

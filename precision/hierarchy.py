@@ -106,7 +106,7 @@ def check_whole(
 
 # %% ../nbs/00_hierarchy.ipynb #cb5ebea8
 DEFAULT_LEVELS = ("tactical", "platform", "channel")
-RESERVED = ("intercept", "total")  # rows of tables of results
+RESERVED = ("intercept", "baseline", "total")  # rows of tables of results
 _OTHER_AXES = ("chain", "draw", "time", "control", "node")
 _MARK = re.compile(r" \(pass-through( \d+)?\)$")
 

@@ -33,6 +33,7 @@ from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_heard, stated_nodes
 from .nuts import CHUNK, STATS
+from .periods import in_words
 from .program import SAMPLER_NODES, instruct_xla
 from .sampling import named_values, prior_values, run_nuts
 from .second_sampler import run_tfp
@@ -126,7 +127,7 @@ class Fit(Drawn):
     def predict_contributions(
         self,
         U_new,            # exposure of the periods after the data, as for `predict`
-        level="channel",  # a level of the hierarchy
+        level=None,       # a level of the hierarchy; by default the top one
         interval=0.9,     # probability inside the interval, equal tails
         draws=False,      # True: all draws instead of a table
     ):                    # as `contributions`
@@ -138,7 +139,7 @@ class Fit(Drawn):
         self,
         U_new,            # exposure of the periods after the data, as for `predict`
         Z_new=None,       # controls, as for `predict`
-        level="channel",  # a level of the hierarchy
+        level=None,       # a level of the hierarchy; by default the top one
         interval=0.9,     # probability inside the interval, equal tails
         draws=False,      # True: all draws instead of a table
         seed=0,           # of the steps that the level will take
@@ -192,7 +193,7 @@ class Fit(Drawn):
 
     def __repr__(self):
         chains, draws = self.sample_shape
-        size = (f"{len(self.data.y)} periods, {self.hierarchy.num_tacticals} tacticals in "
+        size = (f"{in_words(self.data.time)}, {self.hierarchy.num_tacticals} tacticals in "
                 f"{self.hierarchy.size(self.hierarchy.levels[-1])} {self.hierarchy.levels[-1]}s, {chains} chains × {draws} draws")
         verdict = "Sampling looks sound." if not self.diagnosis else " ".join(["Not to be trusted yet.", *self.diagnosis])
         return "\n".join([f"Fit: {size}.", verdict, *(f"Note: {note}." for note in self.notes)])

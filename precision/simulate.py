@@ -212,7 +212,7 @@ def _check_options(h, periods, seed, media_share, signal_to_noise, controls, sat
         raise PrecisionError(f"controls must be a list of names, got {controls!r:.80}. Try controls=['price'].")
     check_names(controls, dict.fromkeys(controls), "controls")
     if both := [name for name in controls if name in {*RESERVED}.union(*h.names.values())]:
-        raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of the intercept. Rename it.")
+        raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of a row of results ({', '.join(RESERVED)}). Rename it.")
 
 # %% ../nbs/06_simulate.ipynb #f86b8951
 def _first_day(start):

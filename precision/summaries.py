@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WITHOUT_NODES', 'posterior_mean', 'check_interval', 'mean_and_interval', 'summarise_decay_rates', 'Lines', 'Accounts',
-           'lift_of', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time', 'in_total']
+           'lift_of', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time', 'with_total',
+           'rows_of_nodes', 'in_total']
 
 # %% ../nbs/20_summaries.ipynb #0b26a7b1
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import pandas as pd
 from .adstock import adstock_geometric_np, half_life
 from .data import Dataset, is_number
 from .experiments import LiftTest, changed, members, window
-from .hierarchy import Hierarchy, PrecisionError, choose
+from .hierarchy import RESERVED, Hierarchy, PrecisionError, choose
 from .saturation import Saturation
 
 # %% ../nbs/20_summaries.ipynb #76fd4a9b
@@ -161,9 +162,11 @@ class Accounts:
         for j, name in enumerate(self.data.controls):
             yield name, self.control(j)
 
-    def media(self, level):
-        "(name, draws [S, T]) of every node of a level."
-        for name in choose("level", level, self.data.hierarchy.names):
+    def media(self, level=None):
+        "(name, draws [S, T]) of every node of a level, by default of the top one."
+        h = self.data.hierarchy
+        level = h.levels[-1] if level is None else level
+        for name in choose("level", level, h.names):
             yield name, self.node(level, name)
 
     def fitted(self) -> np.ndarray:
@@ -262,6 +265,25 @@ def over_time(
     "Mean and interval of every term in every period, long form."
     parts = [pd.DataFrame({"time": time, "node": name} | mean_and_interval(draws, interval)) for name, draws in terms]
     return pd.concat(parts, ignore_index=True)
+
+# %% ../nbs/20_summaries.ipynb #e1e4dfeb
+def with_total(
+    terms,                       # (name, draws) pairs, all of one shape
+    counts=lambda draws: True,   # which terms the total is made of
+):
+    "The terms and, behind them, their sum under the name total: one term at a time, so that a long tree needs no more memory."
+    total = 0.0
+    for name, draws in terms:
+        total = total + (draws if counts(draws) else np.zeros_like(draws))
+        yield name, draws
+    yield "total", total
+
+
+def rows_of_nodes(
+    table: pd.DataFrame,  # of results by node
+) -> pd.DataFrame:
+    "The rows that are nodes, without total and baseline."
+    return table[~table.index.isin(RESERVED)]
 
 # %% ../nbs/20_summaries.ipynb #ec62025a
 def in_total(

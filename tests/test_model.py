@@ -11,6 +11,7 @@ from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
 from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
 from precision.model import MMM, Fit, former_default
+from precision.summaries import rows_of_nodes
 
 pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=150, draws=100, progress=False)
@@ -159,8 +160,8 @@ def test_twelve_tacticals_with_a_known_truth():
     fit = MMM(h).fit(frame.y, frame[truth.index], Z, frame[truth.index], progress=False)
     inside = lambda table, total: int(((table.lower <= total) & (total <= table.upper)).sum())
     assert fit.diagnosis == []
-    assert inside(fit.shares("tactical"), truth) >= 10
-    assert inside(fit.shares("channel"), truth.to_numpy() @ h.matrix("tactical", "channel")) == 4
+    assert inside(rows_of_nodes(fit.shares("tactical")), truth) >= 10
+    assert inside(rows_of_nodes(fit.shares("channel")), truth.to_numpy() @ h.matrix("tactical", "channel")) == 4
 
 
 def test_without_controls(fit):

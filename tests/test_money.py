@@ -11,7 +11,7 @@ import pytest
 from precision.data import prepare
 from precision.hierarchy import PrecisionError, build_hierarchy
 from precision.money import (
-    caused, exposure_costs, money, money_over_time, plot_response, plot_roi, response_table, roi_over_time, roi_table, scaled,
+    COUNTING, caused, exposure_costs, money, money_over_time, money_whenever, plot_response, plot_roi, read_value, response_table, roi_over_time, roi_table, scaled,
     spend_by)
 from precision.saturation import SATURATIONS
 from precision.summaries import Accounts, in_total
@@ -277,7 +277,7 @@ def test_returns_over_time_divide_by_the_money_of_the_period():
     accounts = world()
     time = accounts.data.time
     table = roi_over_time(every(money_over_time, accounts, "platform"), time, interval=0.5)
-    assert list(table.columns) == ["time", "node", "mean", "lower", "upper"] and len(table) == 3 * len(time)
+    assert list(table.columns) == ["time", "node", "spend", "contribution", "mean", "lower", "upper"] and len(table) == 3 * len(time)
     part, spend = table[table.node == "stream"], accounts.data.spend[:, 2]
     ratio = caused(accounts, 2)[:, spend > 0] / spend[spend > 0]
     assert (part["mean"].isna().to_numpy() == (spend == 0)).all() and (spend == 0).any()
@@ -342,3 +342,71 @@ def test_a_table_of_many_tacticals_holds_few_arrays_at_once():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 12 * one, peak / one
+
+
+def test_the_two_questions_of_roi_on_a_burst():
+    "A burst in the last week returns 1.0 within the data and 5.0 whenever; one before the data is paid for by nobody in them."
+    burst = np.where(np.arange(40) == 39, 100.0, 0.0)[:, None]
+    h = build_hierarchy(["a"], ["tactical"])
+    data = prepare(h, 1000.0 + np.arange(40), burst, None, burst)
+    size = np.array([[5 * burst.mean() / data.y.std()]])
+    accounts = Accounts(data, SATURATIONS["none"], True, {"decay": np.array([[0.8]]), "effect_tactical": size})
+    window, whenever = (roi_table([("a", count(accounts, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
+    assert np.isclose(window.roi, 1.0) and np.isclose(whenever.roi, 5.0) and np.isclose(whenever.marginal_roi, 5.0)
+
+
+@pytest.mark.parametrize("history", [0, 25])
+def test_what_money_brings_whenever_is_the_sum_over_time(history):
+    accounts = world(history=history)
+    for node in accounts.data.hierarchy.names["channel"]:
+        (spend, more), (brought, with_more) = np.moveaxis(money_whenever(accounts, "channel", node), 0, -1)
+        over_time = money_over_time(accounts, "channel", node).sum(axis=-1)
+        assert np.allclose(spend, over_time[:, 0]) and np.allclose(brought, over_time[:, 1]) and np.allclose(more, 1.01 * spend)
+        slope = (with_more - brought) / 0.01
+        assert (slope < brought).all() and (slope > 0).all()
+    linear = world(history=history, saturation="none")
+    _, (brought, with_more) = np.moveaxis(money_whenever(linear, "channel", "tv"), 0, -1)
+    assert np.allclose(with_more, 1.01 * brought)
+
+
+def test_marginal_money_whenever_is_the_effect_of_one_percent_more_seen_to_its_end():
+    "One percent more in every period, followed into a long future in which media run as on average."
+    rng, h = np.random.default_rng(0), build_hierarchy(["a"], ["tactical"])
+    U = np.full((400, 1), 50.0)
+    data = prepare(h, 1000 + rng.normal(0, 50, 400), U, None, U)
+    values = {"decay": np.array([[0.7]]), "saturation_level": np.array([[0.4]]), "effect_tactical": np.array([[1.0]])}
+    accounts = Accounts(data, SATURATIONS["michaelis_menten"], True, values)
+    window, whenever = (roi_table([("a", count(accounts, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
+    assert abs(whenever.marginal_roi / window.marginal_roi - 1) < 0.02 and abs(whenever.roi / window.roi - 1) < 0.02
+
+
+def test_a_value_per_unit_weighs_every_period():
+    accounts, value = world(periods=30), np.linspace(1.0, 3.0, 30)
+    plain, worth = (money(accounts, "channel", "tv", value=v) for v in (1.0, value))
+    assert np.allclose(worth[:, 1, 0], (accounts.node("channel", "tv") * value).sum(axis=1)) and np.allclose(worth[:, 0], plain[:, 0])
+    for ask in (money, money_whenever, money_over_time):
+        one, two = ask(accounts, "channel", "tv"), ask(accounts, "channel", "tv", value=np.full(30, 2.0))
+        assert np.allclose(two[:, 1], 2 * one[:, 1]) and np.allclose(two[:, 0], one[:, 0])
+    late = money_over_time(accounts, "channel", "tv", value=(np.arange(30) == 29) * 1.0)[:, 1]
+    assert (late > 0).any() and (late[:, -1] >= late[:, 0]).all()  # what works in the last period was bought then, or shortly before
+
+
+def test_values_are_matched_by_date():
+    time = pd.date_range("2024-01-01", periods=6, freq="MS")
+    price = pd.Series(np.arange(6.0), time)
+    assert (read_value(price, time) == price).all() and (read_value(price.to_frame(), time) == price).all() and (read_value(None, time) == 1).all()
+    for odd, said in ((price[::-1], "ascending"), (price[1:], "5 rows"), (price - 1, "row 2024-01-01"), ([1] * 5, "5 rows"), (-2, "zero or more"),
+                      (price.where(price > 1), "missing"), (pd.DataFrame({"a": price, "b": price}), "one column")):
+        with pytest.raises(PrecisionError, match=said):
+            read_value(odd, time)
+
+
+def test_nothing_that_falls_into_periods_without_spend_is_lost():
+    "Prepaid media: exposure for ten weeks, all money in the first."
+    U = np.where(np.arange(30) < 10, 5.0, 0.0)[:, None]
+    paid = np.where(np.arange(30) == 0, 50.0, 0.0)[:, None]
+    h = build_hierarchy(["a"], ["tactical"])
+    data = prepare(h, 1000 + np.arange(30.0) ** 1.5, U, None, paid)
+    accounts = Accounts(data, SATURATIONS["none"], True, {"decay": np.array([[0.5]]), "effect_tactical": np.array([[1.0]])})
+    table = roi_over_time([("a", money_over_time(accounts, "tactical", "a"))], data.time)
+    assert table["mean"].notna().sum() == 1 and np.isclose(table.contribution.sum(), caused(accounts, 0).sum()) and (table.contribution[1:10] > 0).all()

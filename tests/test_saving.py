@@ -32,6 +32,7 @@ from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.sampling import write_atomically
 from precision.saving import attributes_of, load_groups, save_groups
+from precision.summaries import rows_of_nodes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.hierarchy.PrecisionWarning")
 OLD = Path(__file__).parent / "files" / "format_1.nc"
@@ -69,7 +70,7 @@ def test_a_file_of_format_1_answers_as_it_did(fit):
     h = build_hierarchy({"audio": ["radio"], "screen": ["tv"]}, ["line", "channel"])
     assert fit.mmm == former_default(h) and fit.sample_shape == (2, 10) and len(fit.data.y) == 18
     assert fit.decay_rates()["mean"].round(4).to_dict() == {"radio": 0.2205, "tv": 0.2214}
-    assert fit.shares()["contribution"].round(2).to_dict() == {"audio": 806.07, "screen": 433.67}
+    assert rows_of_nodes(fit.shares())["contribution"].round(2).to_dict() == {"audio": 806.07, "screen": 433.67}
     assert len(fit.holdout.time) == 2 and len(fit.lifts()) == 2
 
 
