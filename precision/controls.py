@@ -175,6 +175,11 @@ def _country_hint(country):
     return f" Did you mean {codes[close[0]]!r}?" if close and close[0] in codes else ""
 
 
+def _told(thing) -> str:
+    "A word in quotes, or what stands in its place."
+    return repr(thing) if isinstance(thing, str) else f"a {type(thing).__name__}"
+
+
 def _refuse_place(country, subdivision, language):
     "The country, region and language are known to the package."
     if not isinstance(country, str) or country not in public_holidays.list_supported_countries(include_aliases=True):
@@ -183,10 +188,10 @@ def _refuse_place(country, subdivision, language):
     place = public_holidays.country_holidays(country)
     regions = [*place.subdivisions, *place.subdivisions_aliases]
     if subdivision is not None and not (isinstance(subdivision, str) and subdivision in regions):
-        raise PrecisionError(f"{subdivision!r} is no region of {country}.{nearest(subdivision, regions)} "
+        raise PrecisionError(f"{_told(subdivision)} is no region of {country}.{nearest(subdivision, regions)} "
                              f"Known: {', '.join(place.subdivisions) or 'none'}")
     if language is not None and not (isinstance(language, str) and language in place.supported_languages):
-        raise PrecisionError(f"the holidays of {country} have no names in {language!r}.{nearest(language, place.supported_languages)} "
+        raise PrecisionError(f"the holidays of {country} have no names in {_told(language)}.{nearest(language, place.supported_languages)} "
                              f"Known: {', '.join(place.supported_languages) or 'only its own'}")
 
 

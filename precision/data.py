@@ -26,7 +26,8 @@ def _as_numbers(values, what, column, index):
     "One column as floats, or an error that names the first bad cell."
     values = pd.Series(values)
     if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
-        text = [not (isinstance(v, (Real, Decimal)) or v is None or v is pd.NA) for v in values]
+        known = lambda v: isinstance(v, Real) or (isinstance(v, Decimal) and not v.is_snan()) or v is None or v is pd.NA
+        text = [not known(v) for v in values]
         if any(text):
             row = int(np.argmax(text))
             remedy = ("if it says which period a row is, make it the index: .set_index()" if isinstance(values.iloc[row], date) else

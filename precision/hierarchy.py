@@ -273,7 +273,7 @@ def _walk(tree, levels, above=(), holders=()):
     if isinstance(tree, Mapping) and left == 1:
         raise PrecisionError(f"{place} holds a dict, but {levels[0]!r} is the lowest level, so a list of names belongs "
                              f"there. Turn the dict into a list, or add a level to levels={list(levels)}.")
-    if not isinstance(tree, (Mapping, list, tuple, pd.Index, np.ndarray)):
+    if not isinstance(tree, (Mapping, list, tuple, pd.Index, np.ndarray)) or isinstance(tree, np.ndarray) and tree.ndim == 0:
         raise PrecisionError(f"{place} holds {_short(tree)} ({type(tree).__name__}) where a list of {levels[0]} names "
                              f"{'or a dict ' if left > 1 else ''}belongs. Write {[tree] if isinstance(tree, str) else ['name']}.")
     if not len(tree):

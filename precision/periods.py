@@ -121,14 +121,12 @@ def _no_dates(index) -> str:
 
 def _check_labels(index, what):
     "Raise unless the labels are dates, or integers that are no dates in disguise."
-    holds = f"the index of {what} holds "
     if isinstance(index, pd.DatetimeIndex):
-        if len(index) > 1 and pd.Timedelta(0) < abs(index[1] - index[0]) < pd.Timedelta(seconds=1):
-            raise PrecisionError(f"{holds}{index[0]} and, less than a second later, {index[1]}: numbers that were made dates without "
-                                 "a format; say what they are, for example pandas.to_datetime(index.astype(str), format='%Y%m')")
-    elif not pd.api.types.is_integer_dtype(index) or isinstance(index, pd.MultiIndex):
+        return
+    holds = f"the index of {what} holds "
+    if not pd.api.types.is_integer_dtype(index) or isinstance(index, pd.MultiIndex):
         raise PrecisionError(holds + (_no_dates(index) if len(index) else "nothing; dates or integers were expected"))
-    elif disguised := _dates_as_numbers(index):
+    if disguised := _dates_as_numbers(index):
         raise PrecisionError(f"{holds}{index[0]}, {index[1]}, …: {disguised}")
 
 # %% ../nbs/02b_periods.ipynb #992c67e5
@@ -222,6 +220,9 @@ def _check_dates(index, what):
     if isinstance(index, pd.DatetimeIndex) and (far := [day for day in index if not pd.Timestamp.min < day < pd.Timestamp.max]):
         raise PrecisionError(f"the index of {what} holds {written(far[0])}; dates from {pd.Timestamp.min:%Y} to {pd.Timestamp.max:%Y} "
                              "were expected")
+    if isinstance(index, pd.DatetimeIndex) and len(index) > 1 and pd.Timedelta(0) < abs(index[1] - index[0]) < pd.Timedelta(seconds=1):
+        raise PrecisionError(f"the index of {what} holds {index[0]} and, less than a second later, {index[1]}: numbers that were made dates without "
+                             "a format; say what they are, for example pandas.to_datetime(index.astype(str), format='%Y%m')")
 
 
 def _check_order(index, what):

@@ -62,11 +62,20 @@ def _of_frame(table, what):
     return _of_columns({name: table[name].to_list() for name in table.columns}, what)
 
 
+def _cells(column) -> int | None:
+    "How many cells a column has; None where it is no column."
+    try:
+        return len(column) if np.ndim(column) == 1 else None
+    except (ValueError, TypeError):
+        return None
+
+
 def _of_mapping(table, what):
     "{name: cells}."
-    if len({np.shape(cells)[:1] for cells in table.values()}) > 1 or not all(np.ndim(cells) == 1 for cells in table.values()):
-        lengths = ", ".join(f"{name!r} {np.shape(cells)}" for name, cells in table.items())
-        raise PrecisionError(f"{what} is a mapping whose columns have the shapes {lengths:.200}; each needs one cell a period")
+    lengths = {name: _cells(column) for name, column in table.items()}
+    if None in lengths.values() or len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name!r} {'is no column' if length is None else f'has {length}'}" for name, length in lengths.items())
+        raise PrecisionError(f"{what} is a mapping, whose columns need one cell a period each: {said:.200}")
     if any(is_dated(cells) for cells in table.values()):  # pandas columns bring an index
         return pd.DataFrame({name: cells for name, cells in table.items()})
     return _of_columns({name: list(cells) for name, cells in table.items()}, what)

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,7 +65,7 @@ def tried(call, *args, **kwargs):
 
 SCALARS = [
     None, True, False, np.nan, np.inf, -np.inf, 0, -1, 1, 2, 3, 0.5, -0.0, 1e300, -1e300, 1e-300, 5e-324, 10**400, 2**63, np.float32(0.5),
-    np.int8(3), np.bool_(True), "", " ", "x", "12", "a", "tv", "2024-02-04", "year", b"a", decimal.Decimal("1.5"), fractions.Fraction(1, 3),
+    np.int8(3), np.bool_(True), "", " ", "x", "12", "a", "tv", "2024-02-04", "year", b"a", decimal.Decimal("1.5"), decimal.Decimal("NaN"), decimal.Decimal("sNaN"), fractions.Fraction(1, 3),
     1 + 2j, pd.NA, pd.NaT, pd.Timestamp("2024-03-03"), pd.Timestamp("2024-03-03", tz="UTC"), pd.Timedelta(days=7),
     pd.Period("2024-03", "M"), np.datetime64("2024-03-03"), np.datetime64("NaT"), datetime.date(2024, 3, 3), datetime.timedelta(days=1), len, object(),
 ]
@@ -161,18 +164,37 @@ INDICES = {
 }
 DTYPES = ["float32", "float16", "int64", "int8", "uint8", "Int64", "Float64", "boolean", "bool", object, "string", "category", "complex128",
           "datetime64[ns]", "timedelta64[ns]", "Sparse[float]"]
-OUTSIDE = ["ragged", "values", "list", "fortran", "row", "transposed", "series", "three axes", "one column", "no column", "no row", "one row", "short", "long", "nested lists", "dict"]
+OUTSIDE = ["ragged", "values", "list", "fortran", "row", "transposed", "series", "three axes", "one column", "no column", "no row", "one row", "short", "long", "nested lists", "dict",
+           "polars", "arrow", "xarray", "mask", "fields", "columns"]
+
+
+def with_fallback(dress):
+    "A dress of another library; the naked table where it does not fit."
+    def put_on(frame):
+        try:
+            return dress(frame)
+        except (ValueError, TypeError, pa.ArrowException, pl.exceptions.PolarsError, OverflowError):
+            return frame
+    return put_on
+
+
+NAMED = {"polars": with_fallback(pl.from_pandas), "arrow": with_fallback(pa.Table.from_pandas), "xarray": with_fallback(lambda frame: frame.set_index("when").to_xarray()),
+         "fields": with_fallback(lambda frame: frame.to_records(index=False)), "columns": lambda frame: {name: frame[name].tolist() for name in frame}}
 
 
 def outside(table, how):
     "The table in another form."
     values = table.to_numpy()
     flat = isinstance(table, pd.Series)
+    if how in NAMED:
+        frame = (table.to_frame("one") if flat else table).rename(columns=str).reset_index(names=["when"] * table.index.nlevels)
+        return NAMED[how](frame) if frame.columns.is_unique else table
     return {"ragged": lambda: [[1.0, 2.0], [3.0]] * (len(table) // 2), "values": lambda: values, "list": lambda: list(values), "fortran": lambda: np.asfortranarray(values), "row": lambda: values[None],
             "transposed": lambda: table.T, "series": lambda: table if flat or not table.shape[1] else table.iloc[:, 0], "three axes": lambda: values[..., None],
             "one column": lambda: table if flat else table.iloc[:, :1], "no column": lambda: table if flat else table.iloc[:, :0], "no row": lambda: table.iloc[:0],
             "one row": lambda: table.iloc[:1], "short": lambda: table.iloc[:9], "long": lambda: pd.concat([table, table]),
-            "nested lists": lambda: values.tolist(), "dict": lambda: table.to_dict()}[how]()
+            "nested lists": lambda: values.tolist(), "dict": lambda: table.to_dict(),
+            "mask": lambda: np.ma.masked_equal(values, values.flat[0]) if values.size else values}[how]()
 
 
 def mutated(table, data):
@@ -525,7 +547,7 @@ def refused(message, call, *args, **kwargs):
 def test_days_that_are_no_timestamps_are_refused_in_every_table():
     tables = clean(0)
     days = tables["U"].set_axis(tables["U"].index.date)
-    refused(r"index of U holds datetime.date\(2024, 1, 7\)", prepare, H, tables["y"], days)
+    refused("index of U holds date objects, like 2024-01-07", prepare, H, tables["y"], days)
     refused("must have the same index", read_metrics, H, tables["y"], {"clicks": tables["U"]}, availability={"clicks": days > 0})
     refused("must have the same index", Controls.of(tables["Z"]).__add__, Controls.of(tables["Z"].set_axis(tables["Z"].index.date).add_suffix("2")))
 
@@ -533,7 +555,7 @@ def test_days_that_are_no_timestamps_are_refused_in_every_table():
 def test_an_index_of_another_kind_is_named():
     tables = clean(0)
     for kind, said in (("time zone", "index of U has the time zone"), ("backwards", "index of U is not in ascending order"), ("shifted", "row 0 is 2024-01-08 in U"),
-                       ("periods", "row 0 is 2024-01-01/2024-01-07 in U and 2024-01-07 in y"), ("text", "index of U holds '2024-01-07")):
+                       ("periods", "row 0 is 2024-01-01/2024-01-07 in U and 2024-01-07 in y"), ("text", "index of U holds the text '2024-01-07")):
         refused(said, prepare, H, tables["y"], tables["U"].set_axis(INDICES[kind](tables["U"].index)))
 
 
@@ -543,7 +565,7 @@ def test_dates_that_nanoseconds_cannot_count_are_named():
     refused("index of y holds 9990-01-01; dates from 1677 to 2262 were expected", prepare, H, tables["y"].set_axis(far), tables["U"].set_axis(far))
 
 
-@pytest.mark.parametrize("thing", [5, "price", {"price": [1.0, 2.0]}, len, 10**400])
+@pytest.mark.parametrize("thing", [5, "price", len, 10**400])
 def test_what_is_no_table_is_refused(thing):
     tables = clean(0)
     refused("Z must be a table with a row a period", prepare, H, tables["y"], tables["U"], thing)
