@@ -109,7 +109,7 @@ def swap(text, old, new):
     ("posters:", "tv:", ["line 6", "'tv' is given twice"]),
     ("[stations]", "[]", ["'posters' is empty"]),
     ("[stations]", "stations", ["'posters' holds 'stations'", "['stations']"]),
-    ("[stations]", "[2024]", ["2024 (int)"]),
+    ("[stations]", "[2024]", ["line 6, hierarchy, posters", "a whole number: 2024", "in quotes: '2024'"]),
     ("[tv_brand, tv_offers]", "{tv_brand: [tv_offers]}", ["tv > linear", "lowest level"]),
     ("controls:", "levels: [tactical]\ncontrols:", ["levels"]),
     ("controls:", "options: {saturtion: none}\ncontrols:", ["options", "'saturtion'", "Did you mean 'saturation'?"]),
