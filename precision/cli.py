@@ -57,8 +57,10 @@ def save_picture(
     import matplotlib.pyplot as plt
     import numpy as np
 
-    figure = np.ravel(draw())[0].figure
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # an empty box stands for it
+        figure = np.ravel(draw())[0].figure
+        figure.savefig(path, dpi=120, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -380,6 +380,8 @@ def _parsed(text, name):
 def _check_roles(spec):
     "The tree is sound, spend belongs to its leaves, and no column plays two parts."
     spec.tree()
+    if odd := [level for level in spec.levels if "/" in level]:
+        raise PrecisionError(f"levels names {odd[0]!r}. A saved fit has no place for a level with a slash; write it without.")
     for key, known in (("decimal", (None, ".", ",")), ("separator", (",", ";", "\t", "|"))):
         if (value := getattr(spec, key)) not in known:
             raise PrecisionError(f"{key} is {value!r}; one of {', '.join(repr(one) for one in known if one)} was expected.")
@@ -438,13 +440,14 @@ def _check_header(header, separator, name):
         raise PrecisionError(f"{name}, line 1: {what}.")
 
 # %% ../nbs/37_files.ipynb #2cc0303e
+_ROUNDED = re.compile(r"[+-]?\d([.,]\d{1,2})?E[+-]\d+")  # how a spreadsheet shows a number that is too long for its column
 _ODD_NUMBERS = {  # what a cell looks like: what to do
     r"#.*": "That is an error of the spreadsheet: mend its formula, and save again.",
     r"[-–—]+": "Write 0 where nothing happened.",
     r".*[%‰]": "Write the number without the sign, in the same unit in every row.",
     r"(.*\d)?\s*([$€£¥₹]|\b[A-Z]{3}\b).*": "Write the number without the currency; that may stand in the column's name.",
     r"\(.*\d.*\)|[−–].*\d.*|.*\d-": "A number below zero is written like -12.",
-    r"[+-]?\d([.,]\d{1,2})?E\+\d+": "The spreadsheet shows this number rounded: show the column as plain numbers there, and save again.",
+    _ROUNDED: "The spreadsheet shows this number rounded: show the column as plain numbers there, and save again.",
     r"[+-]?\d{1,3}([\s'’]\d{3})+([.,]\d+)?": "Write it without a sign between thousands.",
     r"[+-]?\d{1,3}(\.\d{3}){2,}": 'The points part thousands: write the numbers without them, or say decimal: "," in the model file.',
     r"[+-]?\d{1,3}((,\d{3})+\.\d*|(,\d{3}){2,})": 'The commas part thousands: write the numbers without them, or say decimal: "." in the model file.',
@@ -464,7 +467,7 @@ def _number(cell, decimal=None):
         grouped = re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}({re.escape(parts)}\d{{3}})+({re.escape(decimal)}\d*)?", cell)
         cell = cell.replace(parts, "" if grouped else "_").replace(decimal, ".")
     try:
-        value = float(cell) if "_" not in cell else None
+        value = None if "_" in cell or _ROUNDED.fullmatch(cell) else float(cell)
     except ValueError:
         return _TRUTH.get(cell.lower())
     return value if value is not None and abs(value) < float("inf") else None
@@ -567,10 +570,10 @@ FEW = 3  # numbers, not zero, that say something about a column
 def _ask_thousands(cells, file):
     "Raise a `PrecisionError` where the points of a column may part thousands."
     numbers = cells[[_number(cell) != 0 for cell in cells]]
-    grouped = numbers[numbers.str.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}")]
-    if len(numbers) >= FEW and len(grouped) and numbers.str.fullmatch(r"[+-]?[1-9]\d{0,2}(\.\d{3})?").all():
-        cell = grouped.iloc[0]
-        raise PrecisionError(f"{file}, line {grouped.index[0]}: the column {cells.name!r} holds {cell!r}, and all its numbers may be read in two ways. Is "
+    pointed = numbers[numbers.str.contains(".", regex=False)]
+    if len(numbers) >= FEW and len(pointed) and pointed.str.fullmatch(r"[+-]?[1-9]\d{0,2}\.\d{3}").all():
+        cell = pointed.iloc[0]
+        raise PrecisionError(f"{file}, line {pointed.index[0]}: the column {cells.name!r} holds {cell!r}, and all its numbers may be read in two ways. Is "
                              f"that {cell.replace('.', '')}, or {float(cell):.12g} with decimals? Write the numbers without signs between thousands, or "
                              f"say in the model file decimal: \",\" if it is {cell.replace('.', '')}, and decimal: \".\" if it is {float(cell):.12g}.")
 
@@ -658,7 +661,7 @@ def write_example(
         branch.setdefault(last, []).append(leaf)
     spec = {"outcome": sim.y.name, "date": sim.y.index.name, "hierarchy": tree, "controls": list(sim.Z),
             "spend": {leaf: f"{leaf}_spend" for leaf in sim.spend}}
-    model.write_text(yaml.safe_dump(spec, sort_keys=False, default_flow_style=None), encoding="utf-8")
+    model.write_text(yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, allow_unicode=True), encoding="utf-8")
     return data, model
 
 # %% ../nbs/37_files.ipynb #81764fb6
@@ -669,11 +672,12 @@ def in_periods(
     calendar, behind = Calendar.of(dates), ""
     if calendar.unit == "time":
         days = calendar.step / pd.Timedelta("1D")
-        kind = {1: "days", 7: "weeks"}.get(days, f"periods of {days:g} days" if days > 1 else f"periods of {24 * days:g} hours")
+        kind = {1: "days", 7: "weeks", 1 / 24: "hours"}.get(days, f"periods of {days:g} days" if days > 1 else f"periods of {24 * days:g} hours")
         behind = f", dated on {dates[0]:%A}s" if days == 7 else ""
     else:
         kind = {1: "months", 3: "quarters", 12: "years"}.get(calendar.step, f"periods of {calendar.step} months")
-    return f"{len(dates)} {kind}, {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}{behind}"
+    first, last = (str(date).removesuffix(" 00:00:00") for date in (dates[0], dates[-1]))
+    return f"{len(dates)} {kind}, {first} to {last}{behind}"
 
 
 def understood(
