@@ -436,7 +436,7 @@ WRITTEN = [  # other ways to write a number: right, or refused
 ]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_way_to_write_a_file_is_read_right_or_refused(folder, data):
     draw, columns = data.draw, {name: list(cells) for name, cells in COLUMNS.items()}
