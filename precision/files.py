@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -52,6 +51,7 @@ _ZIPPED = {  # what the archive holds: (what it is, what to do)
     "content.xml": ("an OpenDocument file (.ods)", _AS_CSV),
     "Index/": ("a Numbers document", "Export it from Numbers as CSV, with the encoding UTF-8"),
 }
+_JSON = "JSON", "Write it as CSV; in Python: pandas.read_json({name!r}).to_csv('data.csv')"
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|table|\?xml)", re.IGNORECASE)
 
 
@@ -87,9 +87,9 @@ def _read_text(path, what) -> str:
         data = Path(path).read_bytes()
     except OSError as e:
         raise PrecisionError(f"Cannot read the {what} {str(path)!r}: {e.strerror}.") from e
-    if found := _no_text(data):
+    if found := _no_text(data) or (_JSON if what == "data file" and re.match(rb"\s*(\[\s*)?\{", data) else None):
         remedy = found[1].format(name=name) if what == "data file" else "The model file is a page of text; `precision demo` writes one to start from"
-        raise PrecisionError(f"{name} is no text: it is {found[0]}. {remedy}.")
+        raise PrecisionError(f"{name} is no {'table' if what == 'data file' else 'page of YAML'}: it is {found[0]}. {remedy}.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -424,7 +424,7 @@ def read_table(
             raise PrecisionError(f"{name}, line {line}: all cells are blank. Delete the line.")
         if len(cells) != len(header):
             raise PrecisionError(f"{name}, line {line}: {len(cells)} cells, but the header has {len(header)} columns. "
-                                 "Look for a missing or an extra comma; a title above the header must go.")
+                                 "Look for a missing or an extra comma, perhaps in a number like 1,234; a title above the header must go.")
     return pd.DataFrame([cells for _, cells in rows], index=[line for line, _ in rows], columns=header)
 
 
@@ -445,7 +445,7 @@ _ODD_NUMBERS = {  # what a cell looks like: what to do
     r"#.*": "That is an error of the spreadsheet: mend its formula, and save again.",
     r"[-–—]+": "Write 0 where nothing happened.",
     r".*[%‰]": "Write the number without the sign, in the same unit in every row.",
-    r"(.*\d)?\s*([$€£¥₹]|\b[A-Z]{3}\b).*": "Write the number without the currency; that may stand in the column's name.",
+    r"(?=.*\d)(.*\d)?\s*([$€£¥₹]|\b[A-Z]{3}\b).*": "Write the number without the currency; that may stand in the column's name.",
     r"\(.*\d.*\)|[−–].*\d.*|.*\d-": "A number below zero is written like -12.",
     _ROUNDED: "The spreadsheet shows this number rounded: show the column as plain numbers there, and save again.",
     r"[+-]?\d{1,3}([\s'’]\d{3})+([.,]\d+)?": "Write it without a sign between thousands.",
@@ -488,12 +488,14 @@ def _check_format(form):
         return
     given, what = re.findall(r"%(.?)", form.replace("%%", "")), None
     if odd := [one for one in given if one not in _KNOWN]:
-        zone = "; a time zone has no place in whole periods" if odd[0] in ("z", "Z") else "; %d and %m read one digit as well as two" if odd[0] in ("-", "#") else ""
-        what = f"knows no %{odd[0]}{zone}"
+        why = {"z": "; a time zone has no place in whole periods", "-": "; %d and %m read one digit as well as two"}
+        what = f"knows no %{odd[0]}{why.get(odd[0].lower(), '')}"
     elif twice := [one for one, count in Counter(given).items() if count > 1]:
         what = f"names %{twice[0]} twice"
     elif not {"Y", "y", "G", "c", "x"} & set(given):
         what = "names no year, so all dates would fall into one"
+    elif "M" in given and not {"H", "I"} & set(given):
+        what = "names minutes (%M) without an hour"
     elif {"U", "W", "V"} & set(given) and not {"a", "A", "w", "u"} & set(given):
         what = "names a week without a day of it; write the date of its first day into the file"
     elif "d" in given and not {"m", "b", "B"} & set(given):
@@ -529,7 +531,7 @@ _ODD_DATES = {  # what a cell looks like: what to do
     r"(19|20)\d\d(0[1-9]|1[0-2])": 'If that is a year and a month, say date_format: "%Y%m" in the model file; of a week, write the date of its first day.',
     r"(19|20)\d\d": 'If that is a year, say date_format: "%Y" in the model file.',
     r"[34]\d{4}(\.0)?": "That may be the number of a day in a spreadsheet, {day}: show the column as dates there, and save again.",
-    r"(?i).*[QWK].*\d.*": "Of a quarter or a week, write the date of its first day, like 2024-01-29.",
+    r"(?i)(.*[\d\W])?(q|w|kw|cw|week|woche|quarter|quartal)\W*\d.*": "Of a quarter or a week, write the date of its first day, like 2024-01-29.",
     r"(?i)(grand )?total.*|sum.*|gesamt.*": "A row of sums is no period: delete it.",
 }
 
@@ -584,17 +586,15 @@ def _dates(table, spec, file):
     written = f"written like {datetime(2024, 1, 31).strftime(form)} (date_format: {form!r})" if form else "written like 2024-01-31"
     wanted = f"A date belongs there, {written}; other ways to write dates are named by the key date_format."
     dates = pd.Series(_convert(table, column, partial(_date, form=form), partial(_odd_date, form=form), wanted, file), table.index, name=column, dtype=object)
-    for i in range(1, len(dates)):
-        if dates.iloc[i] <= dates.iloc[i - 1]:
-            before, line, day = dates.iloc[:i], table.index[i], f"{dates.iloc[i]:%Y-%m-%d}"
-            place = f"{file}, line {line}: in the column {column!r}, {day}"
-            after = "" if dates.iloc[i] == dates.iloc[i - 1] else f" comes after {dates.iloc[i - 1]:%Y-%m-%d}"
-            if dates.is_unique:
-                raise PrecisionError(f"{place}{after}. Sort the rows by date, one row a period.")
-            twice = dates[dates.duplicated(keep=False)]
-            first = before.index[before == dates.iloc[i]]
-            repeats = f"repeats line {first[0]}" if len(first) else f"and line {twice.index[0]} is not the only one of its date"
-            raise PrecisionError(f"{place}{after}{' and' * bool(after and len(first))} {repeats}. {_one_row_a_period(table, dates, spec)}")
+    late = next((i for i in range(1, len(dates)) if dates.iloc[i] <= dates.iloc[i - 1]), None)
+    if late is not None:
+        day, before = (str(dates.iloc[i]).removesuffix(" 00:00:00") for i in (late, late - 1))
+        place, after = f"{file}, line {table.index[late]}: in the column {column!r}, {day}", "" if day == before else f" comes after {before}"
+        if dates.is_unique:
+            raise PrecisionError(f"{place}{after}. Sort the rows by date, one row a period.")
+        first = dates.index[dates == dates.iloc[late]][0]
+        repeats = f"{' and' if after else ''} repeats line {first}" if first < table.index[late] else ", and other dates come twice"
+        raise PrecisionError(f"{place}{after}{repeats}. {_one_row_a_period(table, dates, spec)}")
     return pd.DatetimeIndex(dates, name=column)
 
 
@@ -687,7 +687,7 @@ def understood(
 ) -> str:              # a sentence, and a line for each part that a column can play
     "What was read, for whoever knows what it should be."
     h, spend = data["hierarchy"], data["spend"]
-    size = [_count(h.size(level), level) for level in (h.levels[0], *h.levels[:0:-1][:1])]
+    size = [_count(h.size(level), level) for level in dict.fromkeys((h.levels[0], h.levels[-1]))]
     said = [f"outcome {spec.outcome}", " in ".join(size), f"spend of {len(spec.spend)}" if spec.spend else "no spend",
             _count(len(spec.controls), "control"), *([f"{_count(spec.yearly_waves, 'pair')} of yearly waves"] if spec.yearly_waves else [])]
     parts = {"outcome": f"{spec.outcome} ({_amount(data['y'])})", f"{h.levels[0]}s": ", ".join(spec.columns()),

@@ -100,7 +100,9 @@ def test_one_number_that_decides_is_enough(folder, mixed):
     assert read(folder, csv_of(COLUMNS | {"tv_eur": cells}))["spend"]["tv"].tolist() == [float(cell) for cell in cells]
 
 
-@pytest.mark.parametrize("cells", [["987", "1.234", "12.500", *["0"] * 9], ["1000", "1.014", "1021", *["7"] * 9], ["0.000", "1.234", "-2.000", *["3.000"] * 9]])
+@pytest.mark.parametrize("cells", [
+    ["987", "1.234", "12.500", *["0"] * 9], ["1000", "1.014", "1021", *["7"] * 9], ["0.000", "1.234", "-2.000", *["3.000"] * 9],
+])
 def test_numbers_without_a_point_do_not_decide(folder, cells):
     refusal(folder, "'tv_eur'", "1234" if "1.234" in cells else "1014", data=csv_of(COLUMNS | {"tv_eur": cells}))
 
@@ -116,7 +118,8 @@ def test_few_numbers_say_nothing(folder):
     (None, " 7 ", 7.0), (None, "+7", 7.0), (None, "TRUE", 1.0), (None, "false", 0.0), (None, "True", 1.0),
 ])
 def test_what_a_cell_is_read_as(folder, decimal, cell, number):
-    data = csv_of(quoted(COLUMNS | {"sales": [*COLUMNS["sales"][:2], cell, *COLUMNS["sales"][3:]], "stations": ["3"] * 11 + ["4"], "price": list("123456789123")}))
+    whole = {"stations": ["3"] * 11 + ["4"], "price": list("123456789123")}
+    data = csv_of(quoted(COLUMNS | whole | {"sales": [*COLUMNS["sales"][:2], cell, *COLUMNS["sales"][3:]]}))
     model = MODEL + (f'decimal: "{decimal}"\n' if decimal else "")
     if number is None:
         refusal(folder, "data.csv, line 4", "'sales'", repr(cell), data=data, model=model)
@@ -133,10 +136,12 @@ def test_truth_values_are_one_and_zero_in_every_part(folder):
 
 
 ODD_NUMBERS = [
-    ("€ 12", "currency"), ("12 €", "currency"), ("$12", "currency"), ("EUR 12", "currency"), ("12 %", "sign"), ("12%", "sign"), ("1 234", "between thousands"),
+    ("€ 12", "currency"), ("12 €", "currency"), ("$12", "currency"), ("EUR 12", "currency"), ("12 %", "sign"), ("12%", "sign"),
+    ("1 234", "between thousands"),
     ("1\u202f234", "between thousands"), ("1'234", "between thousands"), ("1,234", 'decimal: "."'), ("1,234.50", 'decimal: "."'), ("1.234,50", 'decimal: ","'),
     ("1.234.567", 'decimal: ","'), ("12,5", 'decimal: ","'), ("(12)", "-12"), ("\u221212", "-12"), ("12-", "-12"), ("-", "Write 0"), ("#DIV/0!", "spreadsheet"),
-    ("1.23E+05", "rounded"), ("WAHR", "TRUE"), ("n/a", "0 where nothing happened"), ("1_000", "A number belongs there"), ("0x1F", "A number belongs there"),
+    ("1.23E+05", "rounded"), ("WAHR", "TRUE"), ("n/a", "0 where nothing happened"), ("NAN", "0 where nothing happened"),
+    ("1_000", "A number belongs there"), ("0x1F", "A number belongs there"),
 ]
 
 
@@ -151,6 +156,7 @@ def test_every_odd_number_has_a_remedy_that_fits(folder, cell, remedy):
 @pytest.mark.parametrize(("form", "part"), [
     ("%d.%m", "names no year"), ("%d.%m.%d", "names %d twice"), ("%d.%m.%Q", "knows no %Q"), ("%-d.%m.%Y", "knows no %-"), ("%Y-%m-%d%z", "time zone"),
     ("%d.%Y", "without its month"), ("%Y-%W", "without a day"), ("%G-%V", "without a day"), ("%", "knows no %"), ("%%", "names no year"), ("day", "names no year"),
+    ("%Y%M", "minutes"), ("%d.%M.%Y", "minutes"),
     ("%Y-%m-%d %", "knows no %"), ("%G-%m-%d", "cannot be read back"),
 ])
 def test_formats_of_dates_that_cannot_work_are_refused_by_name(folder, form, part):
@@ -213,7 +219,8 @@ def two_regions(order):
 @pytest.mark.parametrize("order", [["week"], ["region"]])
 def test_regions_are_added_up_or_one_is_kept(folder, order):
     table = two_regions(order)
-    told = refusal(folder, "data.csv, line", "'week'", "add the rows of a date up", "a price is an average", "one 'region'", "'north', 'south'", data=table.to_csv(index=False))
+    told = refusal(folder, "data.csv, line", "'week'", "add the rows of a date up", "a price is an average", "one 'region'", "'north', 'south'",
+                   data=table.to_csv(index=False))
     assert "Sort" not in told
     same(read(folder, table[table["region"] == "north"].to_csv(index=False)), read(folder))
     sums = table.astype({name: float for name in ("sales", "tv", "stations", "price", "tv_eur")}).groupby("week", as_index=False).agg(
@@ -264,6 +271,7 @@ NO_TABLES = {
     "utf-16": (packed(lambda text: text.decode().encode("utf-16")), ["UTF-16", "Unicode text", "CSV UTF-8"]),
     "utf-16 without mark": (packed(lambda text: text.decode().encode("utf-16-le")), ["UTF-16"]),
     "windows-1252": (csv_of(COLUMNS).replace("comment", "größe").encode("cp1252"), ["line 1", "Windows-1252", "'ö'", "CSV UTF-8"]),
+    "json": (b'[{"week": "2024-01-01"},\n {"week": "2024-01-08"}]', ["JSON", "pandas.read_json"]),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", ["Git LFS", "git lfs pull"]),
     "empty": (b"", ["no rows", "empty"]),
     "blank": (b"\xef\xbb\xbf\n\n", ["no rows", "empty"]),
@@ -319,7 +327,8 @@ def test_names_that_yaml_takes_for_something_else(folder, word):
     if word != "~":
         remedy = re.search(r"in quotes: ('.*')\.", told)[1]
         assert list(read(folder, data, MODEL.replace("[stations]", f"[{remedy}]"))["U"]) == ["tv", word]
-    told = refusal(folder, "model.yaml, line 5, hierarchy: text belongs here", f"got {'nothing' if word == '~' else ''}", model=MODEL.replace("posters:", f"{word}:"))
+    told = refusal(folder, "model.yaml, line 5, hierarchy: text belongs here", "got nothing" if word == "~" else "got ",
+                   model=MODEL.replace("posters:", f"{word}:"))
     remedy = re.search(r"in quotes: ('.*')\.", told)[1]
     assert read(folder, model=MODEL.replace("posters:", f"{remedy}:"))["hierarchy"].names["channel"] == ["tv", word]
 
@@ -370,7 +379,8 @@ def test_numbers_with_an_exponent_are_numbers(folder):
 
 
 @pytest.mark.parametrize(("line", "part"), [
-    ("options: {saturation: michaelis}", "line 8: saturation='michaelis'"), ("priors: {decay_center: 1}", "line 8"), ("priors: {half_life: {tvv: [1, 4]}}", "line 8"),
+    ("options: {saturation: michaelis}", "line 8: saturation='michaelis'"), ("priors: {decay_center: 1}", "line 8"),
+    ("priors: {half_life: {tvv: [1, 4]}}", "line 8"),
 ])
 def test_what_the_model_refuses_is_told_with_its_line(folder, capsys, line, part):
     read(folder, model=f"{MODEL}{line}\n")
@@ -428,11 +438,10 @@ SAME = {  # other ways to write the same file
     "gzip": lambda text: gzip.compress(text.encode()),
 }
 WRITTEN = [  # other ways to write a number: right, or refused
-    lambda cell: cell, lambda cell: f" {cell} ", lambda cell: f'"{cell}"', lambda cell: f"{float(cell):.2f}", lambda cell: f"{float(cell):.3f}", lambda cell: f"{float(cell):e}",
-    lambda cell: f"{float(cell):.17g}", lambda cell: f"+{cell}", lambda cell: f"{float(cell):,.2f}", lambda cell: f'"{float(cell):,.2f}"', lambda cell: f'"{float(cell):,.0f}"' if "." not in cell else cell,
-    lambda cell: f"{float(cell):,.0f}".replace(",", ".") if "." not in cell else cell, lambda cell: f'"{cell.replace(".", ",")}"', lambda cell: cell.replace(".", ","), lambda cell: f"€{cell}",
-    lambda cell: f"{cell} %", lambda cell: f"{float(cell):,.1f}".replace(",", " "), lambda cell: "", lambda cell: "nan", lambda cell: f"{cell},", lambda cell: f"{cell};", lambda cell: f"'{cell}",
-    lambda cell: f"{cell}\u00a0", lambda cell: f"{float(cell):.1E}",
+    *[lambda cell, form=form: form.format(cell) for form in ("{}", " {} ", '"{}"', "+{}", "€{}", "{} %", "", "nan", "{},", "{};", "'{}", "{}\u00a0")],
+    *[lambda cell, form=form: form.format(float(cell)) for form in ("{:.2f}", "{:.3f}", "{:e}", "{:.17g}", "{:,.2f}", '"{:,.2f}"', "{:.1E}")],
+    lambda cell: f"{float(cell):,.1f}".replace(",", " "), lambda cell: f'"{cell.replace(".", ",")}"', lambda cell: cell.replace(".", ","),
+    lambda cell: cell if "." in cell else f'"{float(cell):,.0f}"', lambda cell: cell if "." in cell else f"{float(cell):,.0f}".replace(",", "."),
 ]
 
 
@@ -453,8 +462,9 @@ def test_any_way_to_write_a_file_is_read_right_or_refused(folder, data):
     lines = text.splitlines()
     for _ in range(draw(st.integers(0, 1))):
         at = draw(st.integers(1, 11))
-        lines = draw(st.sampled_from([lines[:at] + lines[at + 1:] if at > 1 else lines, lines[:at] + [lines[at]] + lines[at:], [lines[0], *lines[:0:-1]], [*lines, ",,,,,,"],
-                                      [*lines, "Total,1,2,3,4,5,6"], ["a title", *lines], [line + "," for line in lines], lines[1:]]))
+        lines = draw(st.sampled_from([lines[:at] + lines[at + 1:] if at > 1 else lines, lines[:at] + [lines[at]] + lines[at:],
+                                      [lines[0], *lines[:0:-1]], [*lines, ",,,,,,"], [*lines, "Total,1,2,3,4,5,6"], ["a title", *lines],
+                                      [line + "," for line in lines], lines[1:]]))
     written = SAME[draw(st.sampled_from(list(SAME)))]("\n".join(lines) + "\n")
     model = MODEL + draw(st.sampled_from(["", "", "", 'decimal: "."\n', 'separator: ";"\n']))
     try:
