@@ -172,7 +172,11 @@ def fit_model(
     frames = {name: frame for name, frame in data.items() if name != "hierarchy"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PrecisionWarning)  # its sentences are printed with the results
-        return mmm.fit(**frames, progress=not quiet, checkpoint=checkpoint, **_given(spec.sampling))
+        try:
+            return mmm.fit(**frames, progress=not quiet, checkpoint=checkpoint, **_given(spec.sampling))
+        except PrecisionError as e:
+            with in_model_file(path) if path and str(e).split()[0] in _given(spec.sampling) else contextlib.nullcontext():
+                raise
 
 
 @contextlib.contextmanager

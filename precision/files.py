@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import io
 import re
+import textwrap
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -477,6 +478,14 @@ def _unlike(cell, kinds) -> str:
     "What to do about a cell; nothing where it is like none of the kinds."
     return next((remedy for pattern, remedy in kinds.items() if re.fullmatch(pattern, cell)), "")
 
+
+def _odd_number(cell, decimal=None) -> str:
+    "What to do about a cell that is no number."
+    if decimal and re.fullmatch(r"[+-]?[\d.,]+", cell):
+        return (f'The model file says decimal: "{decimal}", so a {"comma" if decimal == "." else "point"} parts thousands, three digits each: write '
+                "the number so, or change that line.")
+    return _unlike(cell, _ODD_NUMBERS)
+
 # %% ../nbs/37_files.ipynb #cb65c452
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d.*)?|\d{8}|\d{4}-?W\d\d(-?\d)?")
 _KNOWN = set("aAwdbBmyYHIMSfpjUWGuVcxX%")  # what Python reads of dates, without time zones
@@ -558,7 +567,7 @@ def _convert(table, column, convert, odd, wanted, file):
 def _numbers(table, columns, decimal, file):
     "{column: numbers}."
     wanted = "A number belongs there: write one into the file (0 where nothing happened), or leave the column out of the model."
-    read = {column: _convert(table, column, partial(_number, decimal=decimal), partial(_unlike, kinds=_ODD_NUMBERS), wanted, file)
+    read = {column: _convert(table, column, partial(_number, decimal=decimal), partial(_odd_number, decimal=decimal), wanted, file)
             for column in columns}
     if decimal is None:
         for column in columns:
@@ -603,7 +612,8 @@ def _one_row_a_period(table, dates, spec) -> str:
     def is_text(column):
         return column != spec.date and column not in spec.numbers() and any(_number(cell.strip()) is None for cell in table[column])
 
-    apart = next((c for c in table if is_text(c) and not pd.DataFrame({"date": dates, "part": table[c]}).duplicated().any()), None)
+    telling = [c for c in table if is_text(c) and not pd.DataFrame({"date": dates, "part": table[c]}).duplicated().any()]
+    apart = min(telling, key=lambda column: table[column].nunique(), default=None)  # not a note that is another one in every row
     kept = "keep those of one region or brand, or delete a row that was copied"
     if apart is not None:
         shown = ", ".join(repr(cell) for cell in table[apart].unique()[:3])
@@ -694,7 +704,8 @@ def understood(
              "spend": spec.spend and f"{', '.join(spec.spend.values())} ({_amount(spend.sum(axis=1))})", "controls": ", ".join(spec.controls),
              "not used": ", ".join(c for c in read_table(path, spec.separator) if c not in [spec.date, *spec.numbers()])}
     return "\n".join([f"Read {Path(path).name}: {'; '.join([in_periods(data['y'].index), *said])}.",
-                      *(f"  {part}: {told}" for part, told in parts.items() if told)])
+                      *(textwrap.fill(f"{part}: {told}", 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+                        for part, told in parts.items() if told)])
 
 
 def _count(number, noun):

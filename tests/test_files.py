@@ -122,7 +122,8 @@ def test_what_a_cell_is_read_as(folder, decimal, cell, number):
     data = csv_of(quoted(COLUMNS | whole | {"sales": [*COLUMNS["sales"][:2], cell, *COLUMNS["sales"][3:]]}))
     model = MODEL + (f'decimal: "{decimal}"\n' if decimal else "")
     if number is None:
-        refusal(folder, "data.csv, line 4", "'sales'", repr(cell), data=data, model=model)
+        told = "A number belongs there" if cell == "1_0" else f'The model file says decimal: "{decimal}"'
+        refusal(folder, "data.csv, line 4", "'sales'", repr(cell), told, data=data, model=model)
     else:
         assert read(folder, data, model)["y"].iloc[2] == number
 
@@ -213,6 +214,7 @@ def test_stamps_with_and_without_a_zone(folder):
 def two_regions(order):
     both = {name: [cell for cell in cells for _ in "ns"] for name, cells in COLUMNS.items()} | {"region": ["north", "south"] * 12}
     table = pd.DataFrame(both)
+    table.insert(0, "note", [f"row {row}" for row in range(24)])
     return table.sort_values(order, kind="stable")
 
 
@@ -230,7 +232,7 @@ def test_regions_are_added_up_or_one_is_kept(folder, order):
 
 def test_rows_that_nothing_tells_apart(folder):
     refusal(folder, "line 3", "2024-01-01 repeats line 2", "of one region or brand, or delete a row that was copied",
-            data=two_regions(["week"]).drop(columns="region").to_csv(index=False))
+            data=two_regions(["week"]).drop(columns=["region", "note"]).to_csv(index=False))
 
 
 def test_what_is_wrong_with_the_data_is_told_with_its_line(folder):
@@ -380,11 +382,13 @@ def test_numbers_with_an_exponent_are_numbers(folder):
 
 @pytest.mark.parametrize(("line", "part"), [
     ("options: {saturation: michaelis}", "line 8: saturation='michaelis'"), ("priors: {decay_center: 1}", "line 8"),
-    ("priors: {half_life: {tvv: [1, 4]}}", "line 8"),
+    ("priors: {half_life: {tvv: [1, 4]}}", "line 8"), ("sampling: {draws: 0}", "line 8: draws"),
+    ("sampling: {target_accept: 2}", "line 8: target_accept"),
 ])
 def test_what_the_model_refuses_is_told_with_its_line(folder, capsys, line, part):
     read(folder, model=f"{MODEL}{line}\n")
-    assert main(["fit", str(folder / "data.csv"), "--model", str(folder / "model.yaml"), "--out", str(folder / f"out {line[:10]}")]) == 2
+    words = ["fit", str(folder / "data.csv"), "--model", str(folder / "model.yaml"), "--out", str(folder / f"out {len(line)}"), "--quiet"]
+    assert main(words) == 2
     assert f"precision: model.yaml, {part}" in capsys.readouterr().err
 
 
