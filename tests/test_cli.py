@@ -1,6 +1,7 @@
 """The command line: files are read strictly, slips are one clear sentence, and a run leaves what it promises."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from precision.cli import DEMO_FILES, beside_truth, main, results_folder
+from precision.cli import DEMO_FILES, beside_truth, file_names, main, results_folder, save_results
 from precision.controls import fourier
 from precision.files import (
     ModelFile, Options, Sampling, read_data, read_model, read_table, write_example)
@@ -109,7 +110,7 @@ def swap(text, old, new):
     ("posters:", "tv:", ["line 6", "'tv' is given twice"]),
     ("[stations]", "[]", ["'posters' is empty"]),
     ("[stations]", "stations", ["'posters' holds 'stations'", "['stations']"]),
-    ("[stations]", "[2024]", ["2024 (int)"]),
+    ("[stations]", "[2024]", ["line 6, hierarchy, posters", "a whole number: 2024", "in quotes: '2024'"]),
     ("[tv_brand, tv_offers]", "{tv_brand: [tv_offers]}", ["tv > linear", "lowest level"]),
     ("controls:", "levels: [tactical]\ncontrols:", ["levels"]),
     ("controls:", "options: {saturtion: none}\ncontrols:", ["options", "'saturtion'", "Did you mean 'saturation'?"]),
@@ -171,7 +172,8 @@ def refused(desk, capsys, parts, out="out"):
     words = ["fit", str(desk.folder / "data.csv"), "--model", str(desk.folder / "model.yaml"), "--out", str(desk.folder / out)]
     assert main(words) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith("precision: ") and "Traceback" not in printed.err and not printed.out
+    assert printed.err.startswith("precision: ") and printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    assert not printed.out or printed.out.startswith("Read data.csv") and out != "out"  # what was understood, when the model is refused
     for part in parts:
         assert part in printed.err, f"{part!r} is not in: {printed.err}"
     assert out != "out" or not (desk.folder / "out").exists()
@@ -188,10 +190,27 @@ def test_a_folder_with_something_in_it_is_left_alone(desk, capsys):
     (desk.folder / "old").mkdir()
     (desk.folder / "old" / "fit.nc").write_text("precious")
     refused(desk, capsys, ["old", "not empty", "'fit.nc'", "--overwrite"], out="old")
-    refused(desk, capsys, ["data.csv", "folder for results"], out="data.csv")
+    refused(desk, capsys, ["data.csv' is a file", "folder for results"], out="data.csv")
+    refused(desk, capsys, ["data.csv", "folder for results"], out="data.csv/deeper")
     assert (desk.folder / "old" / "fit.nc").read_text() == "precious"
     assert results_folder(desk.folder / "old", overwrite=True).is_dir()
     assert results_folder(desk.folder / "old", overwrite=False, ours=["fit.nc"]).is_dir()
+
+
+def test_what_stands_in_the_place_of_a_result_is_found_before_the_work(tmp_path):
+    (tmp_path / "summary.csv").mkdir()
+    with pytest.raises(PrecisionError, match="'summary.csv' in the folder .* cannot be replaced"):
+        results_folder(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("odd", ["a/b", "..", "a\\b", "CON", "a:b?", "tab\there", "\N{BALLOON}", "x" * 300, "Märkte"])
+def test_levels_become_names_that_files_can_have(tmp_path, odd):
+    names = file_names(["a_b", odd, "A_B"])
+    assert len({name.casefold() for name in names.values()}) == 3 and names["a_b"] == "a_b"
+    for name in names.values():
+        path = tmp_path / f"totals_{name}.csv"
+        path.write_text("")
+        assert path.parent == tmp_path and not set('\\/:*?"<>|') & set(path.name) and len(path.name) < 100
 
 
 def test_our_own_bugs_keep_their_traceback(desk, monkeypatch):
@@ -222,6 +241,11 @@ def test_truth_beside_estimates():
     table = pd.DataFrame({"mean": [1.0, 2.0], "lower": [0.5, 1.5], "upper": [1.5, 2.5]}, index=["a", "b"])
     beside = beside_truth(table, pd.Series({"b": 3.0, "a": 1.2}))
     assert beside["truth"].tolist() == [1.2, 3.0] and beside["inside"].tolist() == ["yes", "no"]
+
+
+def test_a_row_without_truth_is_left_out():
+    table = pd.DataFrame({"mean": [1.0, 2.0], "lower": [0.5, 1.5], "upper": [1.5, 2.5]}, index=["a", "total"])
+    assert list(beside_truth(table, pd.Series({"a": 1.2})).index) == ["a"]
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
@@ -259,15 +283,63 @@ def test_a_fit_from_files_to_files(tmp_path, capsys):
     capsys.readouterr()
     first, again = (pd.read_csv(tmp_path / out / "decay_rates.csv") for out in ("out", "again"))
     pd.testing.assert_frame_equal(first, again)
-    assert "social" in printed and "Diagnosis:" in printed
+    assert printed.startswith("Read data.csv: 60 weeks, 2022-01-03 to 2023-02-20, dated on Mondays; outcome sales; 10 tacticals in 3 channels; spend of 10; 4 controls.")
+    assert "social" in printed and "Diagnosis:" in printed and "Seconds:" not in printed
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"fit.nc", "decay_rates.csv", "summary.csv", "totals_channel.csv", "contributions_tactical.csv", "actual_vs_fitted.png"} <= files
     assert all(name in printed for name in files) and all((tmp_path / "out" / name).stat().st_size > 100 for name in files)
     totals = pd.read_csv(tmp_path / "out" / "totals_channel.csv", index_col=0)
     weekly = pd.read_csv(tmp_path / "out" / "contributions_channel.csv")
-    np.testing.assert_allclose(weekly.groupby("node", sort=False)["mean"].sum(), totals["contribution"], rtol=1e-6)
+    nodes = totals.drop("total", errors="ignore")
+    np.testing.assert_allclose(weekly.groupby("node", sort=False)["mean"].sum(), nodes["contribution"], rtol=1e-6)
     fit = Fit.load(tmp_path / "out" / "fit.nc")
+    fitted, check = pd.read_csv(tmp_path / "out" / "fitted.csv", parse_dates=["time"]), fit.check()
+    pd.testing.assert_frame_equal(fitted, fit.fitted(), check_dtype=False, rtol=1e-6)
+    kept = pd.read_csv(tmp_path / "out" / "check.csv", index_col="check")
+    assert kept["verdict"].to_dict() == {finding.check: finding.verdict for finding in check.findings}
+    assert f"({len(check.findings)} checks: " in printed and all(f"{one.verdict:4}  {one.check}: " in printed for one in check.of("bad") + check.of("look"))
+    taken_away(fit, tmp_path)
     assert fit.hierarchy == read_model(model).tree() and list(fit.decay_rates().index) == fit.hierarchy.names["tactical"]
+
+
+def taken_away(fit, folder):
+    "A table that cannot be written is named, and the fit is kept."
+    (folder / "stuck" / "fitted.csv").mkdir(parents=True)
+    with pytest.raises(PrecisionError, match=r"Cannot write '.*fitted.csv'.* saved in '.*fit.nc'"):
+        save_results(fit, folder / "stuck", fit.check())
+    assert (folder / "stuck" / "fit.nc").stat().st_size > 1000
+
+
+ON_SCREEN = """
+import sys
+from precision import cli, hierarchy
+def stopped(*_):
+    raise hierarchy.PrecisionError("that will do, \\N{BALLOON}")
+cli.fit_model = stopped
+raise SystemExit(cli.main(["demo", "--out", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("cp1252", "|-- linear"), ("ascii", "|-- linear"), ("cp437", "├── linear"), ("utf-8", "├── linear")])
+def test_a_tree_is_drawn_on_every_screen(tmp_path, encoding, line):
+    shown = subprocess.run([sys.executable, "-c", ON_SCREEN, str(tmp_path / "demo")], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert shown.returncode == 2 and line in shown.stdout.decode(encoding), shown.stderr
+    assert shown.stderr.decode(encoding).strip() == "precision: that will do, " + ("\N{BALLOON}" if encoding == "utf-8" else r"\U0001f388")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_names_that_a_screen_cannot_show_stop_no_fit(tmp_path, encoding):
+    tree = build_hierarchy({"tv \N{BALLOON}": {"linear": ["żółw"]}, "posters": ["stations"]}, levels=["line", "plat:form", "CON?"])
+    data, model = write_example(simulate(tree, periods=40, seed=3), tmp_path)
+    with open(model, "a", encoding="utf-8") as file:
+        file.write("levels: [line, 'plat:form', 'CON?']\nsampling: {chains: 1, warmup: 60, draws: 60, seed: 1}\n")
+    program = "from precision.cli import main; raise SystemExit(main())"
+    words = ["fit", str(data), "--model", str(model), "--out", str(tmp_path / "out"), "--quiet"]
+    shown = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert shown.returncode == 0, shown.stderr
+    assert r"tv \U0001f388" in shown.stdout.decode(encoding) and b"Glyph" not in shown.stderr
+    totals = pd.read_csv(tmp_path / "out" / "totals_CON_.csv", index_col=0)
+    assert list(totals.index)[:2] == ["tv \N{BALLOON}", "posters"] and (tmp_path / "out" / "roi_plat_form.csv").is_file()
 
 
 def test_the_demo_leaves_pictures_and_files_to_go_on_with(tmp_path, capsys):
