@@ -37,7 +37,7 @@ from .program import SAMPLER_NODES, instruct_xla
 from .sampling import named_values, prior_values, run_nuts
 from .second_sampler import run_tfp
 from .saturation import SATURATIONS
-from .saving import data_groups, load_fit, save_fit
+from .saving import columnwise, data_groups, load_fit, save_fit
 from .summaries import Accounts, in_users_units, lift_of, mean_and_interval, of_idle, where_active
 
 # %% ../nbs/30_model.ipynb #2caed3f6
@@ -312,7 +312,7 @@ class MMM:
 
     def prepared(self, data: Dataset) -> Dataset:
         "Data that went through the door, with what this model assumes of them: its baseline, the past, and the ordinary period."
-        data = replace(data, past=self.past, ordinary="paid" if self.measure == "total" else "mean")
+        data = replace(columnwise(data), past=self.past, ordinary="paid" if self.measure == "total" else "mean")
         return data if data.moving else replace(data, moving=BASELINES[self.baseline](data, control_sds(data, self.priors) > 0))
 
     @property
