@@ -17,7 +17,7 @@ import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
 from .hierarchy import Hierarchy, PrecisionError, check_names, choose
-from .summaries import Accounts, in_total, mean_and_interval, over_time, summarise_decay_rates
+from .summaries import Accounts, chains_together, in_total, mean_and_interval, over_time, summarise_decay_rates
 
 # %% ../nbs/26_answers.ipynb #11cbcb34
 class Terms:
@@ -231,4 +231,4 @@ def flattened(
     variables: xr.Dataset,  # dims chain, draw, ...
 ) -> dict:
     "{name: [chains * draws, ...]}."
-    return {name: v.values.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in variables.data_vars.items()}
+    return chains_together({name: v.values for name, v in variables.data_vars.items()})

@@ -21,7 +21,7 @@ from .draws import groups_of
 from .hierarchy import PrecisionError, as_text
 from .model import MMM
 from .sampling import named_values, run_nuts
-from .summaries import in_users_units, level_of
+from .summaries import chains_together, in_users_units, level_of
 
 # %% ../nbs/33_calibration.ipynb #33feb2db
 def quantities(
@@ -144,7 +144,7 @@ def calibrate(
         posterior = judge.posterior(data)
         samples = run_nuts(posterior, seed=seed + k, progress=False, **sampling)
         values = in_users_units(posterior, named_values(posterior, samples, seed + k), seed + k)
-        flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
+        flat = chains_together(values)
         some = np.linspace(0, len(flat["sigma"]) - 1, ranked_among).round().astype(int)
         drawn, true = quantities(judge, data, {name: v[some] for name, v in flat.items()}), quantities(mmm, data, truth)
         rows.append({label: int((drawn[label] < true[label]).sum()) for label in drawn if label in true})
