@@ -132,7 +132,7 @@ class Fit(Drawn):
     ):                    # as `contributions`
         "Contribution of every node of a level in the periods that follow the data, with what past exposure still does there."
         future = self._said(read_future(self.data, U_new, controls=False))
-        return self._table_or_draws(onward(self._knowing(future), future).media(level), interval, draws, future.time)
+        return self._table_or_draws(onward(self._knowing(future), future).media(level), self._count(level), interval, draws, future.time)
 
     def predict_decomposition(
         self,
@@ -146,7 +146,8 @@ class Fit(Drawn):
         "Intercept, season, level, controls and every node of a level in the periods that follow the data; they sum to the expected outcome."
         future = self._said(read_future(self.data, U_new, Z_new))
         ahead = onward(knowing := self._knowing(future), future, walk_on(knowing, future, np.random.default_rng([check_whole("seed", seed, 0), 3])))
-        return self._table_or_draws([*ahead.baseline(), *ahead.media(level)], interval, draws, future.time)
+        terms = [*ahead.baseline(), *ahead.media(level)]
+        return self._table_or_draws(terms, len(terms), interval, draws, future.time)
 
     def _knowing(self, future):
         "The accounts, with what the tree expects of lines that begin to run."

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import tracemalloc
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -121,3 +122,18 @@ def test_what_is_made_of_small_fits_answers(world, make, tmp_path):
     else:
         assert make == "compare" or not unexpected(world, swept(world, made, tmp_path))
         assert make != "ensemble" or isinstance(EnsembleResult.load(tmp_path / "kept"), EnsembleResult)
+
+
+def test_draws_of_all_nodes_need_the_memory_of_their_result_and_little_more():
+    many = build_hierarchy([f"line {i}" for i in range(60)], levels=["channel"])
+    sim = simulate(many, periods=60, seed=1)
+    prior = MMM(many, baseline="none").sample_prior(sim.y, sim.U, draws=400)
+    expected = np.stack([draws for _, draws in prior.accounts.media("channel")], axis=-1)
+    tracemalloc.start()
+    try:
+        result = prior.contributions("channel", draws=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.3 * result.nbytes
+    assert np.array_equal(result.values.reshape(expected.shape), expected) and list(result.node.values) == many.names["channel"]
