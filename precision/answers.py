@@ -18,7 +18,7 @@ import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
 from .hierarchy import Hierarchy, PrecisionError, check_names, choose
-from .summaries import Accounts, in_total, mean_and_interval, over_time, rows_of_nodes, summarise_decay_rates, with_total
+from .summaries import Accounts, chains_together, in_total, mean_and_interval, over_time, rows_of_nodes, summarise_decay_rates, with_total
 
 # %% ../nbs/26_answers.ipynb #11cbcb34
 class Terms:
@@ -57,14 +57,19 @@ class Terms:
         yield from self._baseline()
         yield from self._media(level)
 
-    def _table_or_draws(self, terms, interval, draws, time=None):
+    def _table_or_draws(self, terms, count, interval, draws, time=None):
         time = self.data.time if time is None else time
         if not draws:
             return over_time(terms, time, interval)
-        names, arrays = zip(*terms)
-        stacked = np.stack(arrays, axis=-1)
+        names, stacked = [], np.empty((np.prod(self.sample_shape), len(time), count))
+        for name, term in terms:  # each goes to its place before the next is made: with all of them beside their stack memory would be needed twice
+            stacked[..., len(names)] = term
+            names.append(name)
         return xr.DataArray(stacked.reshape(*self.sample_shape, *stacked.shape[1:]), dims=("chain", "draw", "time", "node"),
-                            coords={"time": time, "node": list(names)}, name="contribution")
+                            coords={"time": time, "node": names}, name="contribution")
+
+    def _count(self, level) -> int:
+        return self.data.hierarchy.size(self._level(level))
 
 # %% ../nbs/26_answers.ipynb #75ff437f
 class Contributions(Terms):
@@ -77,7 +82,7 @@ class Contributions(Terms):
         draws: bool = False,     # True: all draws instead of a table
     ):                    # long frame (time, node, mean, lower, upper), or DataArray (chain, draw, time, node)
         "Contribution of every node of a level in every period, in units of the outcome."
-        return self._table_or_draws(self._media(level), interval, draws)
+        return self._table_or_draws(self._media(level), self._count(level), interval, draws)
 
     def decomposition(
         self,
@@ -86,7 +91,8 @@ class Contributions(Terms):
         draws: bool = False,     # True: all draws instead of a table
     ):                    # as `contributions`
         "Intercept, season, level, controls and every node of a level: in every draw they sum to the fitted mean."
-        return self._table_or_draws(self._everything(level), interval, draws)
+        baseline = 1 + len(self.data.moving) + len(self.data.controls)
+        return self._table_or_draws(self._everything(level), baseline + self._count(level), interval, draws)
 
     def shares(
         self,
@@ -247,4 +253,4 @@ def flattened(
     variables: xr.Dataset,  # dims chain, draw, ...
 ) -> dict:
     "{name: [chains * draws, ...]}."
-    return {name: v.values.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in variables.data_vars.items()}
+    return chains_together({name: v.values for name, v in variables.data_vars.items()})

@@ -117,7 +117,9 @@ def made_again(
         made = sum(waves[1:], waves[0])
     if list(made.frame) != list(frame):
         raise PrecisionError(f"its baseline has a column {frame.columns[0]!r} that is not known here")
-    return Controls(frame, dict(zip(frame, unit_sd)), made.recipe)
+    values = np.empty_like(made.frame.to_numpy())  # in the memory layout that the recipe makes: the order of a sum decides its last bit
+    values[...] = frame
+    return Controls(pd.DataFrame(values, frame.index, frame.columns, copy=False), dict(zip(frame, unit_sd)), made.recipe)
 
 
 def level_step(

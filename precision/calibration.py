@@ -18,10 +18,10 @@ from tqdm.auto import trange
 from .answers import flattened
 from .data import Dataset, prepare
 from .draws import groups_of
-from .hierarchy import PrecisionError
+from .hierarchy import PrecisionError, as_text
 from .model import MMM
 from .sampling import named_values, run_nuts
-from .summaries import in_users_units, level_of
+from .summaries import chains_together, in_users_units, level_of
 
 # %% ../nbs/33_calibration.ipynb #33feb2db
 def quantities(
@@ -98,7 +98,7 @@ def _plot_differences(lines, band):
         mine = lines[[label for label in lines if label.split("[")[0] == variable]]
         ax.fill_between(band[0], band[1], band[2], color="0.9", lw=0)
         ax.plot(band[0], mine, lw=1)
-        ax.set_title(f"{variable} ({mine.shape[1]})" if mine.shape[1] > 1 else variable, fontsize=9)
+        ax.set_title(as_text(f"{variable} ({mine.shape[1]})" if mine.shape[1] > 1 else variable, most=28), fontsize=9)
     for ax in axes.flat[len(variables):]:
         ax.set_axis_off()
     fig.supxlabel("share expected below", fontsize=9)
@@ -144,7 +144,7 @@ def calibrate(
         posterior = judge.posterior(data)
         samples = run_nuts(posterior, seed=seed + k, progress=False, **sampling)
         values = in_users_units(posterior, named_values(posterior, samples, seed + k), seed + k)
-        flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
+        flat = chains_together(values)
         some = np.linspace(0, len(flat["sigma"]) - 1, ranked_among).round().astype(int)
         drawn, true = quantities(judge, data, {name: v[some] for name, v in flat.items()}), quantities(mmm, data, truth)
         rows.append({label: int((drawn[label] < true[label]).sum()) for label in drawn if label in true})

@@ -45,7 +45,7 @@ from precision.checks import (
 )
 from .blocks import baseline_design
 from .draws import MAX_PARETO_K, VERDICTS, Finding, elpd_of, groups_of, loo, sampling_findings, to_idata
-from .hierarchy import choose
+from .hierarchy import as_text, choose
 from .noise import IntegratedNoise
 from .plots import few_dates
 from .priors import Priors
@@ -234,7 +234,7 @@ def _pareto(ax, c):
 
 # %% ../nbs/28_checkup.ipynb #649e12ae
 def _heat(ax, c):
-    names, n = list(c.correlation), len(c.correlation)
+    names, n = [as_text(name, most=24) for name in c.correlation], len(c.correlation)
     shown = np.ma.masked_where(np.triu(np.ones((n, n), bool)), c.correlation)
     ax.imshow(shown, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     for i, j in zip(*np.tril_indices(n, -1)):
@@ -254,10 +254,10 @@ def _left(ax, c):
     ax.axvspan(MOST_LEFT, 1.2, color="0.93", lw=0)
     for (name, part), colour, marker in zip(c.news.groupby("variable", sort=False), ("k", "C3", "C0", "C1", "C2"), "oPsD^"):
         size, alpha = (5, 1.0) if name == "total" else (4, 0.7)
-        shown = dict(color=colour, ms=size, alpha=alpha, label=name.replace("_", " "))
+        shown = dict(color=colour, ms=size, alpha=alpha, label=as_text(name.replace("_", " "), most=24))
         ax.plot(part.left.clip(upper=1.15), part.node.map(row), marker, **shown)
     step = -(-len(nodes) // 30)
-    ax.set_yticks(range(0, len(nodes), step), nodes[::-1][::step], fontsize=7)
+    ax.set_yticks(range(0, len(nodes), step), [as_text(node, most=24) for node in nodes[::-1][::step]], fontsize=7)
     ax.set(title="What is left of the prior's width?", xlim=(0, 1.2), ylim=(-0.6, height - 0.4),
            xlabel="0: the data decide.  1: as wide as the prior")
     ax.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=5,
@@ -270,7 +270,7 @@ def _verdicts(ax, c):
     for row, finding in enumerate(c.findings):
         ax.plot(0.015, row, "o", ms=9, color="0.8" if _unasked(finding) else COLOURS[finding.verdict], clip_on=False)
         ax.text(0.04, row, finding.check, va="center", fontsize=9, weight="bold" if finding.verdict != "good" else "normal")
-        ax.text(0.19, row, textwrap.shorten(finding.evidence, 100, placeholder=" …"), va="center", fontsize=8,
+        ax.text(0.19, row, as_text(textwrap.shorten(finding.evidence, 100, placeholder=" …"), most=100), va="center", fontsize=8,
                 color="0.45" if finding.verdict == "good" else "k")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of
-from .hierarchy import PrecisionError, choose
+from .hierarchy import PrecisionError, as_text, choose
 from .model import Fit
 
 # %% ../nbs/32_comparison.ipynb #c00df0f0
@@ -95,6 +95,6 @@ def plot_comparison(
     ax.axvline(0, color="k", lw=0.8)
     for r, weight in zip(row, table.weight):
         ax.annotate(f"weight {weight:.2f}", (1.02, r), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-    ax.set_yticks(row, table.index)
+    ax.set_yticks(row, map(as_text, table.index))
     ax.set(xlabel="elpd against the best model, ± 1 and 2 standard errors", ylim=(-0.6, len(row) - 0.4))
     return ax

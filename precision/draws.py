@@ -21,6 +21,7 @@ import pandas as pd
 import xarray as xr
 
 from .data import Dataset
+from .hierarchy import PrecisionError
 from .summaries import level_of
 
 # %% ../nbs/21_draws.ipynb #808834ba
@@ -268,9 +269,15 @@ def summary(variables: xr.Dataset, **options) -> pd.DataFrame:
 
 def loo(idata):
     "PSIS-LOO with its pointwise densities and Pareto k, as ArviZ returns it."
+    _check_several(groups_of(idata)["log_likelihood"]["y"].values[..., 0].size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # high Pareto k: judged by the caller, who knows the periods' names
         return az.loo(idata, pointwise=True)
+
+
+def _check_several(draws):
+    if draws < 2:
+        raise PrecisionError("leaving a period out weighs the draws against each other, and there is only one; take more, like MMM.fit(..., draws=1000)")
 
 
 def elpd_of(result) -> dict:
@@ -348,6 +355,7 @@ def smoothed_weights(
     log_ratios,  # log of wanted density over the density that was drawn from, up to a constant, [S]
 ) -> tuple:      # log weights that sum to one [S]; Pareto k
     "Pareto-smoothed importance weights."
+    _check_several(len(log_ratios))
     if OLD_ARVIZ:
         log_weights, k = az.psislw(np.asarray(log_ratios))
     else:

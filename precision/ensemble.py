@@ -28,7 +28,7 @@ from .answers import Answers
 from .comparison import loo_table, unreliable
 from .data import Dataset
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of, groups_of, loo_predictive_means
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_names, choose, nearest
+from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, as_text, check_names, choose, nearest
 from .leakage import inspect_metrics
 from .metrics import DOWNSTREAM, Record, Report, read_metrics
 from .model import MMM, Fit
@@ -221,8 +221,10 @@ class EnsembleResult(Answers):
     def plot_weights(self, ax=None):
         "The weights as bars."
         ax = ax or plt.subplots(figsize=(6, 0.9 + 0.35 * len(self.weights)))[1]
-        bars = ax.barh(list(self.weights)[::-1], list(self.weights.values())[::-1], color="C0", alpha=0.8)
+        row = range(len(self.weights))
+        bars = ax.barh(row, list(self.weights.values())[::-1], color="C0", alpha=0.8)
         ax.bar_label(bars, fmt="{:.1%}", padding=4, fontsize=9)
+        ax.set_yticks(row, map(as_text, list(self.weights)[::-1]))
         ax.set(xlabel=f"weight ({self.scheme})", xlim=(0, 1.12))
         return ax
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FEW', 'Options', 'Sampling', 'ModelFile', 'typed', 'in_model_file', 'read_model', 'read_table', 'read_data',
-           'write_example', 'in_periods', 'understood']
+           'write_example', 'understood']
 
 # %% ../nbs/37_files.ipynb #f04a3057
 import codecs
@@ -25,9 +25,10 @@ from types import MappingProxyType
 import pandas as pd
 import yaml
 
-from .controls import Calendar, fourier
+from .controls import fourier
 from .data import prepare
 from .hierarchy import DEFAULT_LEVELS, Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
+from .periods import in_words
 
 # %% ../nbs/37_files.ipynb #0e4d62a7
 _AS_CSV = "Open it in the program that wrote it and save its sheet as 'CSV UTF-8'"
@@ -392,6 +393,10 @@ def _check_roles(spec):
             raise PrecisionError(f"{part} names {odd[0]!r:.60}. Names of columns are text; put them in quotes if they look like something else.")
     leaves = spec.columns()
     check_names(list(spec.spend), leaves, "keys of spend (they name exposure columns)", complete=False)
+    paid = Counter(spec.spend.values())
+    if twice := next((column for column, times in paid.items() if times > 1), None):
+        lines = " and ".join(repr(leaf) for leaf, column in spec.spend.items() if column == twice)
+        raise PrecisionError(f"spend names the column {twice!r} for {lines}, so its money would be counted twice. Split it into a column for each.")
     parts = {"outcome": [spec.outcome], "date": [spec.date], "hierarchy": leaves, "controls": list(spec.controls)}
     roles = [(column, part) for part, columns in parts.items() for column in columns]
     for column, count in Counter(column for column, _ in roles).items():
@@ -675,21 +680,6 @@ def write_example(
     return data, model
 
 # %% ../nbs/37_files.ipynb #81764fb6
-def in_periods(
-    dates: pd.DatetimeIndex,   # ascending, evenly spaced
-) -> str:
-    "How many periods of which kind, and from when to when."
-    calendar, behind = Calendar.of(dates), ""
-    if calendar.unit == "time":
-        days = calendar.step / pd.Timedelta("1D")
-        kind = {1: "days", 7: "weeks", 1 / 24: "hours"}.get(days, f"periods of {days:g} days" if days > 1 else f"periods of {24 * days:g} hours")
-        behind = f", dated on {dates[0]:%A}s" if days == 7 else ""
-    else:
-        kind = {1: "months", 3: "quarters", 12: "years"}.get(calendar.step, f"periods of {calendar.step} months")
-    first, last = (str(date).removesuffix(" 00:00:00") for date in (dates[0], dates[-1]))
-    return f"{len(dates)} {kind}, {first} to {last}{behind}"
-
-
 def understood(
     path: str,         # of the CSV file
     spec: ModelFile,
@@ -703,7 +693,7 @@ def understood(
     parts = {"outcome": f"{spec.outcome} ({_amount(data['y'])})", f"{h.levels[0]}s": ", ".join(spec.columns()),
              "spend": spec.spend and f"{', '.join(spec.spend.values())} ({_amount(spend.sum(axis=1))})", "controls": ", ".join(spec.controls),
              "not used": ", ".join(c for c in read_table(path, spec.separator) if c not in [spec.date, *spec.numbers()])}
-    return "\n".join([f"Read {Path(path).name}: {'; '.join([in_periods(data['y'].index), *said])}.",
+    return "\n".join([f"Read {Path(path).name}: {'; '.join([in_words(data['y'].index), *said])}.",
                       *(textwrap.fill(f"{part}: {told}", 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
                         for part, told in parts.items() if told)])
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_LEVELS', 'RESERVED', 'PrecisionError', 'PrecisionWarning', 'nearest', 'check_names', 'choose', 'check_whole',
-           'Hierarchy', 'build_hierarchy']
+           'as_text', 'Hierarchy', 'build_hierarchy']
 
 # %% ../nbs/00_hierarchy.ipynb #54f82a04
 import difflib
@@ -107,7 +107,9 @@ def check_whole(
 # %% ../nbs/00_hierarchy.ipynb #cb5ebea8
 DEFAULT_LEVELS = ("tactical", "platform", "channel")
 RESERVED = ("intercept", "baseline", "total")  # rows of tables of results
-_OTHER_AXES = ("chain", "draw", "time", "control", "node")
+_OTHER_AXES = ("chain", "draw", "time", "control", "node", "ahead", "unseen", "baseline_column")
+_QUANTITIES = ("decay", "effect", "sigma", "nu", "phi", "past", "size_exponent", "media_share", "control_effect", "baseline_effect",
+               "saturation_level", "hill_slope", "logistic_rate")  # what results report of every node, or of all
 _MARK = re.compile(r" \(pass-through( \d+)?\)$")
 
 
@@ -120,8 +122,11 @@ def _check_levels(levels) -> tuple:
         raise PrecisionError(f"levels is empty. Give at least one name, bottom to top; the default is {DEFAULT_LEVELS}.")
     for level in levels:
         _check_name(level, "levels")
-        if level in _OTHER_AXES:
-            raise PrecisionError(f"A level cannot be called {level!r}: results use that name for another axis. Rename it.")
+        if level in _OTHER_AXES + _QUANTITIES:
+            raise PrecisionError(f"A level cannot be called {level!r}: results use that name for something else. Rename it.")
+        if "/" in level:
+            raise PrecisionError(f"A level cannot be called {level!r}: saved results part names with a slash. Rename it, for example "
+                                 f"{level.replace('/', ' or ')!r}.")
     if twice := [n for n, times in Counter(levels).items() if times > 1]:
         raise PrecisionError(f"levels names {_listing(twice)} more than once: {levels}. Each level needs its own name.")
     if (ours := [n for n in levels if n in DEFAULT_LEVELS]) != [n for n in DEFAULT_LEVELS if n in levels]:
@@ -209,6 +214,26 @@ def _text_tree(h) -> str:
         lines += [node, *branch(top, node, "")]
     return "\n".join(lines)
 
+# %% ../nbs/00_hierarchy.ipynb #6c5e23a8
+def as_text(
+    name: object,    # of a node, a control, a metric, a model; or any other words that came from outside
+    most: int = 40,  # characters; what is longer loses its middle
+) -> str:            # for matplotlib
+    "Words as matplotlib is to draw them: on one line, without mathematics, with a box for what its fonts lack."
+    line = "".join(c if c.isprintable() else " " for c in str(name))
+    if len(line) > most:
+        line = f"{line[:most // 2]}…{line[len(line) + 1 - (most - most // 2):]}"
+    drawn = "".join(c if c == " " or _has_glyph(c) else "□" for c in line)
+    return (" " if drawn.startswith("_") else "") + drawn.replace("$", r"\$")
+
+
+def _has_glyph(character) -> bool:
+    "Whether one of the fonts that matplotlib was told to use can draw a character."
+    from matplotlib import font_manager, rcParams
+
+    fonts = (font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[family]))) for family in rcParams["font.family"])
+    return any(font.get_char_index(ord(character)) for font in fonts)
+
 # %% ../nbs/00_hierarchy.ipynb #50110f99
 def _heights(h) -> list:
     "One dict a level: name -> height in the drawing. Leaves stand in tree order, parents in the middle of their children."
@@ -234,7 +259,7 @@ def _draw_node(ax, x, y, name, colour, side):
     ax.scatter([x], [y], s=34, zorder=3, linewidths=1.4, edgecolors=colour, facecolors="white" if hollow else colour)
     shift, ha, va = {"left": ((-9, 0), "right", "center"), "right": ((9, 0), "left", "center"),
                      "above": ((0, 6), "center", "bottom")}[side]
-    ax.annotate(name, (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=4,
+    ax.annotate(as_text(name), (x, y), xytext=shift, textcoords="offset points", ha=ha, va=va, zorder=4,
                 fontsize=9 if side == "right" else 10, style="italic" if hollow else "normal",
                 color="0.5" if hollow else "0.15", bbox=dict(facecolor="white", edgecolor="none", alpha=0.75, pad=0.8))
 
@@ -257,7 +282,7 @@ def _draw_tree(h, ax=None):
         for name, y in heights[k].items():
             channel = next(row[-1] for row in h.rows if row[k] == name)
             _draw_node(ax, depth - 1 - k, y, name, colours[channel], side)
-        ax.text(depth - 1 - k, 0.9, f"{level} ({h.size(level)})", ha="center", va="bottom", fontsize=10, color="0.4")
+        ax.text(depth - 1 - k, 0.9, as_text(f"{level} ({h.size(level)})"), ha="center", va="bottom", fontsize=10, color="0.4")
     ax.set(xlim=(-0.55, depth - 0.35), ylim=(0.5 - len(h.rows), 1.5))
     ax.axis("off")
     return ax

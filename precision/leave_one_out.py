@@ -13,7 +13,7 @@ import numpy as np
 from .draws import MAX_PARETO_K, loo, with_exact
 from .posterior import Posterior
 from .sampling import named_values, run_nuts
-from .summaries import Accounts, in_users_units
+from .summaries import Accounts, chains_together, in_users_units
 
 # %% ../nbs/29_leave_one_out.ipynb #d6e96ab0
 def log_likelihoods(
@@ -23,7 +23,7 @@ def log_likelihoods(
 ) -> np.ndarray:  # [chain, draw, T]
     "Log density of every outcome given each draw, units of y."
     values = in_users_units(posterior, named_values(posterior, samples, seed), seed)
-    flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
+    flat = chains_together(values)
     media, noise = posterior.blocks[2:4]
     mean = Accounts(posterior.data, media.curve, media.normalize, flat).fitted()
     return noise.pointwise(posterior.data.y - mean, flat).reshape(*values["sigma"].shape, -1)

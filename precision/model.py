@@ -38,7 +38,7 @@ from .program import SAMPLER_NODES, instruct_xla
 from .sampling import named_values, prior_values, run_nuts
 from .second_sampler import run_tfp
 from .saturation import SATURATIONS
-from .saving import data_groups, load_fit, save_fit
+from .saving import columnwise, data_groups, load_fit, save_fit
 from .summaries import Accounts, in_users_units, lift_of, mean_and_interval, of_idle, where_active
 
 # %% ../nbs/30_model.ipynb #2caed3f6
@@ -133,7 +133,7 @@ class Fit(Drawn):
     ):                    # as `contributions`
         "Contribution of every node of a level in the periods that follow the data, with what past exposure still does there."
         future = self._said(read_future(self.data, U_new, controls=False))
-        return self._table_or_draws(onward(self._knowing(future), future).media(level), interval, draws, future.time)
+        return self._table_or_draws(onward(self._knowing(future), future).media(level), self._count(level), interval, draws, future.time)
 
     def predict_decomposition(
         self,
@@ -147,7 +147,8 @@ class Fit(Drawn):
         "Intercept, season, level, controls and every node of a level in the periods that follow the data; they sum to the expected outcome."
         future = self._said(read_future(self.data, U_new, Z_new))
         ahead = onward(knowing := self._knowing(future), future, walk_on(knowing, future, np.random.default_rng([check_whole("seed", seed, 0), 3])))
-        return self._table_or_draws([*ahead.baseline(), *ahead.media(level)], interval, draws, future.time)
+        terms = [*ahead.baseline(), *ahead.media(level)]
+        return self._table_or_draws(terms, len(terms), interval, draws, future.time)
 
     def _knowing(self, future):
         "The accounts, with what the tree expects of lines that begin to run."
@@ -313,7 +314,7 @@ class MMM:
 
     def prepared(self, data: Dataset) -> Dataset:
         "Data that went through the door, with what this model assumes of them: its baseline, the past, and the ordinary period."
-        data = replace(data, past=self.past, ordinary="paid" if self.measure == "total" else "mean")
+        data = replace(columnwise(data), past=self.past, ordinary="paid" if self.measure == "total" else "mean")
         return data if data.moving else replace(data, moving=BASELINES[self.baseline](data, control_sds(data, self.priors) > 0))
 
     @property

@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .adstock import adstock_geometric_np
 from .data import Dataset, _as_frame, is_number
-from .hierarchy import PrecisionError, choose
+from .hierarchy import PrecisionError, as_text, choose
 from .periods import written
 from .summaries import Accounts, check_interval, mean_and_interval
 
@@ -165,8 +165,8 @@ def plot_roi(
     if break_even is not None:
         ax.axvline(break_even, color="0.5", ls="--", lw=1, label="break-even")
     ax.axvline(0, color="0.8", lw=0.8, zorder=0)
-    ax.set_yticks(row, table.index)
-    ax.set(xlabel=unit, ylim=(-0.6, len(row) - 0.4))
+    ax.set_yticks(row, map(as_text, table.index))
+    ax.set(xlabel=as_text(unit), ylim=(-0.6, len(row) - 0.4))
     ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return ax
 
@@ -204,13 +204,13 @@ def plot_response(
         for x, y in zip(now[across], now["mean"]):
             ax.plot([0, x], [0, y], color="0.5", lw=0.8)
             ax.plot(x, y, "o", color="k", ms=5)
-        ax.set_title(node, fontsize=10)
-        ax.set_xlabel({"spend": f"spend, {currency}", "factor": "times the media; no spend"}[across])
+        ax.set_title(as_text(node, most=28), fontsize=10)
+        ax.set_xlabel({"spend": f"spend, {as_text(currency)}", "factor": "times the media; no spend"}[across])
         ax.xaxis.set(major_locator=MaxNLocator(4), major_formatter=EngFormatter(sep=""))
     for ax in list(axes.flat)[len(nodes):]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
-        ax.set_ylabel(unit)
+        ax.set_ylabel(as_text(unit))
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     fig.tight_layout()
     return axes

@@ -61,29 +61,30 @@ def even_months(
 # %% ../nbs/02b_periods.ipynb #ffbfe5cf
 _WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 _MONTHS = {1: "months", 3: "quarters", 12: "years"}
+_DAYS = {1: "days", 7: "weeks", 1 / 24: "hours"}
 
 
-def _steps_in_words(index) -> str:
-    "The spacing of dates that are evenly apart."
+def _kind(index) -> str:
+    "What dates count that are evenly apart."
     if even_months(index):
         months = int(months_apart(index)[0])
-        return _MONTHS.get(months, f"steps of {months} months")
-    step = index[1] - index[0]
-    days = step / pd.Timedelta(days=1)
-    if days == 7:
-        return f"weeks, dated on {_WEEKDAYS[index[0].weekday()]}"
-    return "days" if days == 1 else f"steps of {days:g} days" if days == int(days) else f"steps of {written(step).removeprefix('0 days ')}"
+        return _MONTHS.get(months, f"periods of {months} months")
+    days = (index[1] - index[0]) / pd.Timedelta(days=1)
+    return _DAYS.get(days, f"periods of {days:g} days" if days > 1 else f"periods of {24 * days:g} hours")
 
 
 def in_words(
     time: pd.Index,   # evenly spaced: dates, periods or integers
 ) -> str:
-    "What was understood: how many periods, of which kind, from when to when."
+    "What was understood: how many periods of which kind, from when to when."
     time = starts_of(time)
     ends = f"{written(time[0])} to {written(time[-1])}"
     if not isinstance(time, pd.DatetimeIndex):
         return f"{len(time)} periods, numbered {ends}"
-    return f"{len(time)} periods, {ends}" + (f" ({_steps_in_words(time)})" if len(time) > 1 else "")
+    if len(time) < 2:
+        return f"1 period, {written(time[0])}"
+    kind = _kind(time)
+    return f"{len(time)} {kind}, {ends}" + (f", dated on {_WEEKDAYS[time[0].day_of_week]}" if kind == "weeks" else "")
 
 # %% ../nbs/02b_periods.ipynb #6d821ec3
 _WRITTEN = (  # (dates written as numbers, format, what to put behind the text, smallest and largest)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from .hierarchy import PrecisionError, check_names
+from .hierarchy import PrecisionError, as_text, check_names
 from .summaries import rows_of_nodes
 
 # %% ../nbs/23_plots.ipynb #9d87ac22
@@ -44,7 +44,7 @@ def finish_series(
     unit: str,  # of the outcome
 ):
     "Units and dates on the axes, and the legend above them."
-    ax.set(ylabel=unit)
+    ax.set(ylabel=as_text(unit))
     ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     few_dates(ax, time, most=9)
     ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
@@ -77,11 +77,11 @@ def plot_contributions(
     for ax, (node, part) in zip(axes.flat, table.groupby("node", sort=False)):
         ax.fill_between(part.time, part.lower, part.upper, alpha=0.3, lw=0)
         ax.plot(part.time, part["mean"], lw=1.2)
-        ax.set_title(node, fontsize=10)
+        ax.set_title(as_text(node, most=28), fontsize=10)
     for ax in list(axes.flat)[len(nodes):]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
-        ax.set_ylabel(unit)
+        ax.set_ylabel(as_text(unit))
         ax.yaxis.set_major_formatter(EngFormatter(sep=""))
     few_dates(axes[0, 0], table.time, most=5)
     fig.tight_layout()
@@ -102,8 +102,8 @@ def plot_totals(
     ax.plot(table.contribution, row, "o", label="mean")
     if truth is not None:
         ax.plot(by_name(truth, table.index), row, "k|", ms=14, mew=1.5, label="truth")
-    ax.set_yticks(row, table.index)
-    ax.set(xlabel=f"total contribution, {unit}", xlim=(min(0, table.lower.min()), None))
+    ax.set_yticks(row, map(as_text, table.index))
+    ax.set(xlabel=f"total contribution, {as_text(unit)}", xlim=(min(0, table.lower.min()), None))
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.set_ylim(-0.6, len(row) - 0.4)
     ax.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
@@ -123,7 +123,7 @@ def plot_decay(
     ax.plot(known["mean"], row, "o", label="mean")
     if truth is not None:
         ax.plot(by_name(truth, table.index)[known.index], row, "k|", ms=14, mew=1.5, label="truth")
-    ax.set_yticks(row, known.index)
+    ax.set_yticks(row, map(as_text, known.index))
     ax.set(xlabel="decay per period", xlim=(0, 1))
     halves = np.array([0.5, 1, 2, 4, 8, 26])
     above = ax.secondary_xaxis("top")
@@ -150,9 +150,9 @@ def plot_waterfall(
         ax.plot([start + step] * 2, [r, r - 1], color="0.6", lw=0.8)
         ax.annotate(f"{step / steps.sum():+.1%}", (max(start, start + step), r), xytext=(4, 0), textcoords="offset points",
                     va="center", fontsize=8)
-    ax.set_yticks(row, [*names, "total"])
+    ax.set_yticks(row, map(as_text, [*names, "total"]))
     ax.margins(x=0.12)
-    ax.set(xlabel=f"contribution over all periods, {unit}")
+    ax.set(xlabel=f"contribution over all periods, {as_text(unit)}")
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     return ax
 
@@ -167,13 +167,13 @@ def plot_prior(
     for ax, parts in zip(axes, ({"all media": media_share}, returns)):
         top = np.nanquantile(np.concatenate(list(parts.values())), [0.025, 0.975])
         for i, (name, draws) in enumerate(parts.items()):
-            ax.hist(draws, bins=np.linspace(*top, 60), density=True, histtype="step", lw=1.5, color=f"C{i}", label=name)
+            ax.hist(draws, bins=np.linspace(*top, 60), density=True, histtype="step", lw=1.5, color=f"C{i}", label=as_text(name, most=28))
             ax.axvline(np.median(draws), color=f"C{i}", lw=1, ls="--")
         ax.set(yticks=[])
         ax.legend(frameon=False)
     axes[0].set(xlabel="share of the outcome, prior")
     axes[0].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes[1].set(xlabel=f"{label}, prior")
+    axes[1].set(xlabel=f"{as_text(label)}, prior")
     return axes
 
 # %% ../nbs/23_plots.ipynb #08113dd9
@@ -188,7 +188,7 @@ def plot_against_prior(
         bins = np.linspace(min(low, posterior.min()), max(high, posterior.max()), 60)
         ax.hist(prior, bins=bins, density=True, color="0.85")
         ax.hist(posterior, bins=bins, density=True, histtype="step", lw=1.5)
-        ax.set(xlabel=what.replace("$", r"\$"), yticks=[])
+        ax.set(xlabel=as_text(what), yticks=[])
     for ax in axes.flat[len(pairs):]:
         ax.set_visible(False)
     return axes

@@ -28,6 +28,14 @@ class Saturation:
         "The curve at `a` for the given parameter values."
         return self.formula(library, a, *(values[name] for name in self.parameters))
 
+    def __reduce__(self):  # a formula has no name by which another process could find it; the curves of this chapter have one
+        return (_known, (self.name,)) if SATURATIONS.get(self.name) is self else (
+            Saturation, (self.name, self.parameters, self.formula, self.half_saturation))
+
+
+def _known(name) -> Saturation:
+    return SATURATIONS[name]
+
 # %% ../nbs/02_saturation.ipynb #dd42cd11
 LINEAR = Saturation("none", (), lambda _, a: a)
 

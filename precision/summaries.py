@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WITHOUT_NODES', 'posterior_mean', 'check_interval', 'mean_and_interval', 'summarise_decay_rates', 'Lines', 'Accounts',
-           'lift_of', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time', 'with_total',
-           'rows_of_nodes', 'in_total']
+           'lift_of', 'chains_together', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time',
+           'with_total', 'rows_of_nodes', 'in_total']
 
 # %% ../nbs/20_summaries.ipynb #0b26a7b1
 from dataclasses import dataclass, replace
@@ -181,6 +181,13 @@ def lift_of(accounts: Accounts, test: LiftTest) -> np.ndarray:
     other = replace(accounts, x=changed(test, data))
     return sum((other.tactical(i) - accounts.tactical(i))[:, first:until + 1].sum(axis=1) for i in members(test.node, data.hierarchy))
 
+# %% ../nbs/20_summaries.ipynb #e24ec48d
+def chains_together(
+    values: dict,  # {name: [chain, draw, ...]}
+) -> dict:         # {name: [chain * draw, ...]}, also of what has no entries: the effects of no controls
+    "Draws of all chains, one after the other."
+    return {name: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]) for name, v in values.items()}
+
 # %% ../nbs/20_summaries.ipynb #87842dc2
 def in_users_units(
     posterior,  # with the curve and adstock of the model
@@ -191,7 +198,7 @@ def in_users_units(
     "Reported variables in the user's units; for nodes without any exposure what the tree thinks of them."
     data = posterior.data
     shape = values["sigma"].shape
-    flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in values.items()}
+    flat = chains_together(values)
     sd = data.y_sd
     _, effect, media_block, noise, *_ = posterior.blocks
     accounts = Accounts(data, media_block.curve, media_block.normalize, flat)

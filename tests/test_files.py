@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from precision.cli import main
-from precision.files import ModelFile, in_periods, read_data, read_model, read_table, understood
+from precision.files import ModelFile, read_data, read_model, read_table, understood
 from precision.hierarchy import PrecisionError
+from precision.periods import in_words
 
 WEEKS = pd.date_range("2024-01-01", periods=12, freq="7D")
 COLUMNS = {
@@ -407,7 +408,7 @@ def test_what_the_model_refuses_is_told_with_its_line(folder, capsys, line, part
     (pd.date_range("2020-01-01", periods=12, freq="2MS"), "12 periods of 2 months, 2020-01-01 to 2021-11-01"),
 ])
 def test_periods_in_words(dates, words):
-    assert in_periods(dates) == words
+    assert in_words(dates) == words
 
 
 def test_what_was_understood_names_every_column(folder):

@@ -221,3 +221,9 @@ def test_it_draws_every_node():
         ax = h.draw(Figure().add_subplot())
         drawn = {text.get_text() for text in ax.texts}
         assert {name for names in h.names.values() for name in names} <= drawn
+
+
+@pytest.mark.parametrize("level", ["decay", "effect", "sigma", "past", "saturation_level", "hill_slope", "logistic_rate", "control_effect", "baseline_column", "a/b"])
+def test_levels_cannot_be_called_like_results(level):
+    with pytest.raises(PrecisionError, match="cannot be called"):
+        build_hierarchy({"A": ["a"]}, levels=["tactical", level])

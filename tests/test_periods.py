@@ -1,7 +1,5 @@
 """The calendar of the data: the odd step is named, never an innocent one, and every remedy works when it is followed to the letter."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,10 +92,10 @@ def test_an_index_that_says_its_spacing_means_the_same_as_one_that_does_not(freq
 def test_words_say_what_was_understood(freq):
     index = pd.date_range("2020-01-01", periods=24, freq=freq)
     words = in_words(index)
-    assert words.startswith(f"24 periods, {str(index[0]).removesuffix(' 00:00:00')} to {str(index[-1]).removesuffix(' 00:00:00')} (")
-    kind = {"D": "days", "W-WED": "weeks, dated on Wednesdays", "14D": "steps of 14 days", "MS": "months", "ME": "months", "QS": "quarters", "QE": "quarters",
-            "YS": "years", "YE": "years", "h": "steps of 01:00:00", "2MS": "steps of 2 months"}[freq]
-    assert re.search(r"\((.*)\)", words)[1] == kind
+    kind = {"D": "days", "W-WED": "weeks", "14D": "periods of 14 days", "MS": "months", "ME": "months", "QS": "quarters", "QE": "quarters",
+            "YS": "years", "YE": "years", "h": "hours", "2MS": "periods of 2 months"}[freq]
+    ends = " to ".join(str(index[k]).removesuffix(" 00:00:00") for k in (0, -1))
+    assert words == f"24 {kind}, {ends}" + ", dated on Wednesdays" * (kind == "weeks")
 
 
 def test_quarters_named_by_their_quarter_pass_the_door():
