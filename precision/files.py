@@ -625,6 +625,14 @@ def _one_row_a_period(table, dates, spec) -> str:
         kept = f"keep those of one {apart!r} (there are {shown}{', …' if table[apart].nunique() > 3 else ''})"
     return f"One row a period is expected: add the rows of a date up (outcome, exposure and spend are sums, a price is an average), or {kept}."
 
+# %% ../nbs/37_files.ipynb #90c6054d
+_BY_HAND = {  # advice for Python: the same for a file
+    r"name the periods by their (\w+): index\.to_period\('\w'\)": r"write the first day of each \1 there, and nothing else changes",
+    r", or number the periods: reset_index.*": "",
+    r": resample\(.*": " (outcome, exposure and spend are sums, a price is an average), and write the first day of each week there",
+    r"; if the rows are of several regions.*": "",
+}
+
 # %% ../nbs/37_files.ipynb #42d3a9e4
 def read_data(
     path: str,           # a CSV file
@@ -657,6 +665,8 @@ def _naming_rows(file, column, dates, lines):
         named = set(re.findall(r"\d{4}-\d\d-\d\d", str(e)))
         at = [line for line, date in zip(lines, dates) if f"{date:%Y-%m-%d}" in named]
         told = str(e).replace("the index of y", f"the column {column!r}")
+        for python, by_hand in _BY_HAND.items():
+            told = re.sub(python, by_hand, told)
         raise PrecisionError(f"{file}{_lines(at)}: {told}") from e
 
 # %% ../nbs/37_files.ipynb #c5a5ed35

@@ -239,7 +239,7 @@ def test_rows_that_nothing_tells_apart(folder):
 def test_what_is_wrong_with_the_data_is_told_with_its_line(folder):
     refusal(folder, "data.csv, line 4: exposure of 'tv' is -3", data=csv_of(COLUMNS | {"tv": [*COLUMNS["tv"][:2], "-3", *COLUMNS["tv"][3:]]}))
     lines = csv_of(COLUMNS).splitlines()
-    refusal(folder, "data.csv, lines 4 and 5", "the column 'week'", "evenly spaced", data="\n".join(lines[:4] + lines[5:]))
+    refusal(folder, "data.csv, lines 4 and 5", "the column 'week'", "has a gap", data="\n".join(lines[:4] + lines[5:]))
     refusal(folder, "data.csv: the control 'price' is constant", data=csv_of(COLUMNS | {"price": ["9"] * 12}))
 
 
@@ -391,6 +391,22 @@ def test_what_the_model_refuses_is_told_with_its_line(folder, capsys, line, part
     words = ["fit", str(folder / "data.csv"), "--model", str(folder / "model.yaml"), "--out", str(folder / f"out {len(line)}"), "--quiet"]
     assert main(words) == 2
     assert f"precision: model.yaml, {part}" in capsys.readouterr().err
+
+
+# calendars that lack nothing
+
+@pytest.mark.parametrize(("dates", "remedy", "mended"), [
+    (pd.date_range("2020-03-31", periods=12, freq="BQE"), "write the first day of each quarter there", lambda dates: dates.to_period("Q").to_timestamp()),
+    (pd.date_range("2023-01-31", periods=12, freq="BME"), "write the first day of each month there", lambda dates: dates.to_period("M").to_timestamp()),
+    (pd.Timestamp("2024-01-01") + pd.to_timedelta(np.cumsum([0, *[28, 28, 35] * 3, 28, 28]), "D"), "fit weeks", None),
+    (pd.bdate_range("2024-01-01", periods=12), "add up to weeks (outcome", None),
+])
+def test_advice_is_for_a_file(folder, dates, remedy, mended):
+    at = lambda days: csv_of(COLUMNS | {"week": [f"{day:%Y-%m-%d}" for day in days]})
+    said = refusal(folder, "data.csv", "the column 'week'", remedy, data=at(dates))
+    assert not re.search("index|resample|pandas|astype", said)
+    if mended is not None:
+        assert len(read(folder, data=at(mended(dates)))["y"]) == 12
 
 
 # what was understood
