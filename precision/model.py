@@ -194,7 +194,7 @@ class Fit(Drawn):
 
     def __repr__(self):
         chains, draws = self.sample_shape
-        size = (f"{in_words(self.data.time)}, {self.hierarchy.num_tacticals} tacticals in "
+        size = (f"{in_words(self.data.time)}; {self.hierarchy.num_tacticals} tacticals in "
                 f"{self.hierarchy.size(self.hierarchy.levels[-1])} {self.hierarchy.levels[-1]}s, {chains} chains × {draws} draws")
         verdict = "Sampling looks sound." if not self.diagnosis else " ".join(["Not to be trusted yet.", *self.diagnosis])
         return "\n".join([f"Fit: {size}.", verdict, *(f"Note: {note}." for note in self.notes)])
