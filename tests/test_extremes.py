@@ -31,6 +31,7 @@ WORLDS = {  # (tree, with controls, with spend, options)
     "memory and tails": (TREE, False, True, STILL | {"residual": "ar1", "likelihood": "student_t"}),
 }
 SIZES = [(1, 1), (2, 2)]
+SMALLEST = [(1, 1)]  # where two chains of two draws ask nothing new
 NEEDS = {  # what may be refused: the sentence that says why, by what is missing
     "a second draw": "take more, like MMM.fit(..., draws=1000)", "spend": "pass spend= to MMM.fit",
     "lift tests": "experiments=[LiftTest(...)]", "cost targets": "experiments=[CostTarget(...)]",
@@ -85,7 +86,7 @@ def unexpected(world, refused):
     return [(name, sentence) for name, sentence in refused if not any(reason in sentence for reason in reasons)]
 
 
-@of_worlds(*WORLDS)
+@of_worlds(*WORLDS, sizes=SMALLEST)
 def test_a_small_fit_answers(world, tmp_path):
     refused = swept(world, world.fit, tmp_path)
     assert not unexpected(world, refused)
@@ -93,9 +94,14 @@ def test_a_small_fit_answers(world, tmp_path):
     assert not unexpected(world, swept(world, Fit.load(tmp_path / "kept"), tmp_path))
 
 
-@of_worlds(*WORLDS)
+@of_worlds(*WORLDS, sizes=SMALLEST)
 def test_a_small_prior_answers(world, tmp_path):
     assert isinstance(world.prior, Prior) and not unexpected(world, swept(world, world.prior, tmp_path))
+
+
+@of_worlds("plain", sizes=[(2, 2)])
+def test_a_fit_of_two_draws_answers(world, tmp_path):
+    assert not unexpected(world, swept(world, world.fit, tmp_path)) and not unexpected(world, swept(world, world.prior, tmp_path))
 
 
 @of_worlds("plain", "nothing but media", sizes=[(2, 2)])

@@ -72,9 +72,9 @@ def fitted(**options):
 
 BELIEFS = Priors(media_share=tfp.distributions.Beta(2.0, 6.0), roi={"tv": tfp.distributions.LogNormal(0.4, 0.4)})
 FITS = {
-    "default": {}, "hill": {"saturation": "hill", "likelihood": "student_t", "baseline": "none"},
-    "logistic": {"saturation": "logistic", "priors": BELIEFS}, "none": {"saturation": "none", "residual": "ar1", "past": "steady"},
-    "efficiency": {"measure": "efficiency", "effect": "real", "pooling": "channel"},
+    "default": {}, "hill": {"saturation": "hill", "likelihood": "student_t", "baseline": "none", "residual": "ar1", "past": "steady"},
+    "efficiency": {"measure": "efficiency", "effect": "real", "pooling": "channel", "saturation": "logistic"},
+    "believed": {"saturation": "none", "priors": BELIEFS},
 }
 
 
@@ -140,7 +140,7 @@ def test_a_fit_travels_after_each_question(small, question, tmp_path):
     assert same(copied.roi(), small.roi())
 
 
-def made():
+def made(fit):
     "Everything else that people keep, by name."
     mmm, data = MMM(TREE, BELIEFS), (SIM.y, SIM.U, SIM.Z, SIM.spend)
     several = ensemble(TREE, SIM.y, {"views": SIM.U, "clicks": SIM.U + 1}, SIM.Z, spend=SIM.spend, **SHORT)
@@ -148,7 +148,7 @@ def made():
         "mmm": mmm, "hierarchy": TREE, "priors": BELIEFS, "prior": mmm.sample_prior(*data, draws=40), "simulation": SIM,
         "dataset": mmm.prepared(prepare(TREE, *data)), "posterior": mmm.posterior(mmm.prepared(prepare(TREE, *data))),
         "ensemble": several, "folds": cross_validate(MMM(TREE), *data, horizon=4, folds=2, **SHORT),
-        "lfo": leave_future_out(MMM(TREE), *data, first=62, **SHORT), "checkup": small_fit().check(), "forecast": small_fit().holdout,
+        "lfo": leave_future_out(MMM(TREE), *data, first=62, **SHORT), "checkup": fit.check(), "forecast": fit.holdout,
         "ranks": calibrate(MMM(TREE), *data, sets=2, ranked_among=9, chains=1, warmup=30, draws=10, progress=False),
         "waves": controls.fourier(WEEKS), "holidays": controls.holidays(WEEKS, "DE"), "events": controls.events(WEEKS, {"launch": "2022-05-01"}),
         "trend": controls.trend_knots(WEEKS), "level": controls.local_level(WEEKS),
@@ -156,17 +156,11 @@ def made():
     }
 
 
-def small_fit(kept=[]):  # noqa: B006 - one for all
-    if not kept:
-        kept.append(fitted())
-    return kept[0]
-
-
 @pytest.fixture(scope="module")
-def things():
+def things(small):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return made()
+        return made(small)
 
 
 SAID = {  # what each is asked: whatever it answers, its copy answers too
