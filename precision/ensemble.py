@@ -334,9 +334,9 @@ def _own_checkpoint(sampling, name) -> dict:
 # %% ../nbs/36_ensemble.ipynb #4dc098fb
 def ensemble(
     hierarchy: Hierarchy,
-    y,                              # outcome [T]: Series or array
+    y,                              # outcome [T]: column of any library, or array
     U_metrics: dict,                # {metric: exposure [T, N] >= 0}, frames or arrays as `MMM.fit` takes them
-    Z_controls=None,                # controls [T, J]: frame, Series, array or `Controls`
+    Z_controls=None,                # controls [T, J]: table, column, array or `Controls`
     metric_lags=None,               # {metric: periods}; metrics that are not named have lag 0
     offline_channels=(),            # top-level nodes that leave the downstream metrics
     downstream_metrics=DOWNSTREAM,  # metrics that people produce by acting, each downstream of those before it

@@ -57,8 +57,8 @@ class Future:
 
 def read_future(
     data: Dataset,  # what was fitted
-    U_new,          # exposure [F, N]: frame with a column a tactical, or array in the hierarchy's order
-    Z_new=None,     # controls [F, J] of the same names: frame, Series, array or `Controls`, which may hold columns that begin to move
+    U_new,          # exposure [F, N]: table of any library with a column a tactical, or array in the hierarchy's order
+    Z_new=None,     # controls [F, J] of the same names: table, column, array or `Controls`, which may hold columns that begin to move
     controls=True,  # False: do without them, for questions about media alone
 ) -> Future:
     "Match by name, check, and hand on; raises `PrecisionError` with the culprit and the remedy."

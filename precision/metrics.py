@@ -295,7 +295,7 @@ def read_metrics(
     hierarchy: Hierarchy,
     y,                              # outcome [T]
     U_metrics: dict,                # {metric: exposure [T, N]}
-    Z=None,                         # controls [T, J]: frame, Series, array or `Controls`
+    Z=None,                         # controls [T, J]: table, column, array or `Controls`
     spend=None,                     # spend [T, N]
     metric_lags=None,               # {metric: periods}
     offline_channels=(),            # top-level nodes that leave the downstream metrics

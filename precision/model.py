@@ -109,8 +109,8 @@ class Fit(Drawn):
 
     def predict(
         self,
-        U_new,         # exposure [F, N] of the periods after the data: frame with a column a tactical, or array in the hierarchy's order
-        Z_new=None,    # controls [F, J], by the names of the fit: frame, Series, array or `Controls`
+        U_new,         # exposure [F, N] of the periods after the data: table of any library with a column a tactical, or array in the hierarchy's order
+        Z_new=None,    # controls [F, J], by the names of the fit: table, column, array or `Controls`
         *,
         interval=0.9,  # probability inside the predictive interval, equal tails
         draws=False,   # True: predictive draws instead of a table
@@ -376,9 +376,9 @@ class MMM:
 
     def fit(
         self,
-        y,                 # outcome [T]: Series or array
-        U,                 # exposure [T, N] >= 0: frame with a column a tactical, or array in the hierarchy's order
-        Z=None,            # controls [T, J]: frame, Series, array or `Controls`
+        y,                 # outcome [T]: column of any library, or array
+        U,                 # exposure [T, N] >= 0: table of any library with a column a tactical, or array in the hierarchy's order
+        Z=None,            # controls [T, J]: table, column, array or `Controls`
         spend=None,        # spend [T, N] >= 0 in currency; a channel left out is organic
         *,
         U_history=None,    # exposure [H, N] of the periods just before the first of y: feeds the carry-over only
