@@ -8,6 +8,7 @@ __all__ = ['NEUTRAL', 'DRAWS', 'SEED', 'Law', 'is_distribution', 'law_of', 'chec
 
 # %% ../nbs/07a_laws.ipynb #cb4351d9
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isfinite
@@ -129,13 +130,25 @@ def number_of(law, wanted: str, name: str, field: str, option: str) -> float:
     return dict(law.numbers)[name]
 
 # %% ../nbs/07a_laws.ipynb #f838c1b0
+@contextmanager
+def _without_advice():
+    "TensorFlow advises against functions that are traced anew for every shape; draws are, here and there, and nothing follows from it."
+    kept, log = lambda record: "retracing" not in record.getMessage(), tf.get_logger()
+    log.addFilter(kept)
+    try:
+        yield
+    finally:
+        log.removeFilter(kept)
+
+
 def drawn(
     law,     # a distribution of TFP
     rng: np.random.Generator,
     *shape,
 ) -> np.ndarray:
     "Draws of a law [*shape, ...], with the chance of a generator of NumPy."
-    return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
+    with _without_advice():
+        return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
 
 # %% ../nbs/07a_laws.ipynb #6178a5f1
 DRAWS, SEED = 20_000, 20  # from which the mean and the standard deviation of r are taken, always the same

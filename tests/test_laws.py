@@ -1,14 +1,17 @@
 """Priors that are distributions: taken, refused, kept, sampled, and found again in draws of the prior."""
 
+import logging
+
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import stats
 from test_joint import agree
 from test_posterior import total_world
 
 from precision.hierarchy import PrecisionError, build_hierarchy
-from precision.laws import law_of
+from precision.laws import drawn, law_of
 from precision.model import MMM, Fit
 from precision.posterior import build_posterior
 from precision.priors import Priors
@@ -222,3 +225,17 @@ def test_programs_are_kept_with_distributions_made_before_the_first_fit(tfp_, pr
     code = ALONE.format(tfp=tfp_, prior=prior)
     seen = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PRECISION_CACHE": str(tmp_path)}, capture_output=True, text=True, timeout=300)
     assert seen.stdout.strip() == "True", seen.stderr[-2000:]
+
+
+def test_draws_of_many_shapes_bring_no_advice_about_tracing():
+    said, log = [], tf.get_logger()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    log.addHandler(handler)
+    try:
+        for size in range(20, 40):
+            draws = drawn(tfp.distributions.Gamma(np.linspace(1.0, 2.0, size), np.float64(3.0)), np.random.default_rng(0), size)
+            assert draws.shape == (size, size)
+    finally:
+        log.removeHandler(handler)
+    assert not [sentence for sentence in said if "retracing" in sentence] and not log.filters
