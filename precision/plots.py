@@ -13,8 +13,7 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from .hierarchy import PrecisionError, as_text, check_names
-from .summaries import rows_of_nodes
+from .hierarchy import PrecisionError, as_text, check_names, rows_of_nodes
 
 # %% ../nbs/23_plots.ipynb #9d87ac22
 def by_name(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WITHOUT_NODES', 'posterior_mean', 'check_interval', 'mean_and_interval', 'summarise_decay_rates', 'Lines', 'Accounts',
            'lift_of', 'chains_together', 'in_users_units', 'level_of', 'where_active', 'of_idle', 'over_time',
-           'with_total', 'rows_of_nodes', 'in_total']
+           'with_total', 'in_total']
 
 # %% ../nbs/20_summaries.ipynb #0b26a7b1
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import pandas as pd
 from .adstock import adstock_geometric_np, half_life
 from .data import Dataset, is_number
 from .experiments import LiftTest, changed, members, window
-from .hierarchy import RESERVED, Hierarchy, PrecisionError, choose
+from .hierarchy import Hierarchy, PrecisionError, choose
 from .saturation import Saturation
 
 # %% ../nbs/20_summaries.ipynb #76fd4a9b
@@ -284,13 +284,6 @@ def with_total(
         total = total + (draws if counts(draws) else np.zeros_like(draws))
         yield name, draws
     yield "total", total
-
-
-def rows_of_nodes(
-    table: pd.DataFrame,  # of results by node
-) -> pd.DataFrame:
-    "The rows that are nodes, without total and baseline."
-    return table[~table.index.isin(RESERVED)]
 
 # %% ../nbs/20_summaries.ipynb #ec62025a
 def in_total(

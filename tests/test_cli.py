@@ -14,7 +14,7 @@ from precision.cli import DEMO_FILES, beside_truth, file_names, main, results_fo
 from precision.controls import fourier
 from precision.files import (
     ModelFile, Options, Sampling, read_data, read_model, read_table, write_example)
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.hierarchy import PrecisionError, build_hierarchy, rows_of_nodes
 from precision.simulate import simulate
 
 MODEL = """\
@@ -290,7 +290,7 @@ def test_a_fit_from_files_to_files(tmp_path, capsys):
     assert all(name in printed for name in files) and all((tmp_path / "out" / name).stat().st_size > 100 for name in files)
     totals = pd.read_csv(tmp_path / "out" / "totals_channel.csv", index_col=0)
     weekly = pd.read_csv(tmp_path / "out" / "contributions_channel.csv")
-    nodes = totals.drop("total", errors="ignore")
+    nodes = rows_of_nodes(totals)
     np.testing.assert_allclose(weekly.groupby("node", sort=False)["mean"].sum(), nodes["contribution"], rtol=1e-6)
     fit = Fit.load(tmp_path / "out" / "fit.nc")
     fitted, check = pd.read_csv(tmp_path / "out" / "fitted.csv", parse_dates=["time"]), fit.check()

@@ -9,9 +9,8 @@ import pytest
 
 from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy, rows_of_nodes
 from precision.model import MMM, Fit, former_default
-from precision.summaries import rows_of_nodes
 
 pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=150, draws=100, progress=False)

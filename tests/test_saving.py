@@ -26,13 +26,12 @@ from precision import model, sampling, saving
 from precision.draws import groups_of
 from precision.ensemble import EnsembleResult
 from precision.experiments import LiftTest
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy, rows_of_nodes
 from precision.metrics import Report
 from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.sampling import write_atomically
 from precision.saving import attributes_of, load_groups, save_groups
-from precision.summaries import rows_of_nodes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.hierarchy.PrecisionWarning")
 OLD = Path(__file__).parent / "files" / "format_1.nc"
