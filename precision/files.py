@@ -382,8 +382,6 @@ def _parsed(text, name):
 def _check_roles(spec):
     "The tree is sound, spend belongs to its leaves, and no column plays two parts."
     spec.tree()
-    if odd := [level for level in spec.levels if "/" in level]:
-        raise PrecisionError(f"levels names {odd[0]!r}. A saved fit has no place for a level with a slash; write it without.")
     for key, known in (("decimal", (None, ".", ",")), ("separator", (",", ";", "\t", "|"))):
         if (value := getattr(spec, key)) not in known:
             raise PrecisionError(f"{key} is {value!r}; one of {', '.join(repr(one) for one in known if one)} was expected.")

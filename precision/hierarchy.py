@@ -362,6 +362,8 @@ def _finish(paths, qualify) -> tuple:
 # %% ../nbs/00_hierarchy.ipynb #959424a2
 def _frame(df) -> pd.DataFrame:
     "A data frame of any library as one of pandas."
+    if isinstance(df, pd.DataFrame):  # with the labels of its rows, by which messages name them
+        return df
     df = nw.from_native(df, pass_through=True)
     if isinstance(df, nw.DataFrame):
         return pd.DataFrame({name: df[name].to_list() for name in df.columns})

@@ -14,6 +14,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import xarray as xr
+from narwhals.exceptions import DuplicateError
 
 from .hierarchy import PrecisionError
 
@@ -52,9 +53,20 @@ def _of_columns(columns, what):
     return _indexed(pd.DataFrame({name: pd.Series(cells) for name, cells in columns.items()}), what)
 
 
+def _is_frame(table) -> bool:
+    "Is this a data frame or a column of a library that narwhals knows?"
+    try:
+        return isinstance(nw.from_native(table, pass_through=True, allow_series=True), (nw.DataFrame, nw.LazyFrame, nw.Series))
+    except DuplicateError:  # one of Arrow, whose columns may share a name
+        return True
+
+
 def _of_frame(table, what):
     "A data frame or a column of any library that narwhals knows."
-    table = nw.from_native(table, allow_series=True)
+    try:
+        table = nw.from_native(table, allow_series=True)
+    except DuplicateError:
+        raise PrecisionError(f"{what} has two columns of one name, among {', '.join(map(str, table.column_names)):.200}; rename or add them up") from None
     if isinstance(table, nw.LazyFrame):
         raise PrecisionError(f"{what} is a plan of a table that has not been made yet; call .collect() on it first")
     if isinstance(table, nw.Series):
@@ -121,7 +133,7 @@ READERS = (  # (does it know a table?, how it reads it)
     (lambda table: isinstance(table, np.ma.MaskedArray), _of_masked),
     (lambda table: isinstance(table, np.ndarray) and table.dtype.names is not None, _of_fields),
     (lambda table: isinstance(table, Mapping), _of_mapping),
-    (lambda table: isinstance(nw.from_native(table, pass_through=True, allow_series=True), (nw.DataFrame, nw.LazyFrame, nw.Series)), _of_frame),
+    (_is_frame, _of_frame),
 )
 
 LABELS = ("columns", "column_names", "dims", "schema", "__dataframe__", "__arrow_c_stream__")  # what things with names have

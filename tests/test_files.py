@@ -393,6 +393,15 @@ def test_what_the_model_refuses_is_told_with_its_line(folder, capsys, line, part
     assert f"precision: model.yaml, {part}" in capsys.readouterr().err
 
 
+# money that would be counted twice
+
+def test_a_spend_column_pays_for_one_line(tmp_path):
+    page = tmp_path / "model.yaml"
+    page.write_text("outcome: sales\ndate: week\nhierarchy: [tv, web]\nlevels: [line]\nspend: {tv: cost, web: cost}\n")
+    with pytest.raises(PrecisionError, match="'cost' for 'tv' and 'web', so its money would be counted twice"):
+        read_model(page)
+
+
 # calendars that lack nothing
 
 @pytest.mark.parametrize(("dates", "remedy", "mended"), [

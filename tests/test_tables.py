@@ -153,6 +153,18 @@ def test_a_table_without_names_beside_one_in_another_order():
     assert (mended.spend == U.to_numpy()).all()
 
 
+def test_two_columns_of_one_name_in_a_table_of_arrow():
+    with pytest.raises(PrecisionError, match="two columns of one name, among a, a, b"):
+        prepare(TREE, Y, pa.table([[1.0] * 30] * 3, names=["a", "a", "b"]))
+
+
+def test_a_row_of_a_tree_is_named_by_its_label():
+    rows = TREE.to_frame().set_axis(["first", "second", "third"])
+    rows.loc["second", "tactical"] = None
+    with pytest.raises(PrecisionError, match="Row 'second' has no tactical"):
+        Hierarchy.from_frame(rows)
+
+
 def test_two_controls_of_one_name_as_text():
     twice = pd.DataFrame(RNG.normal(size=(30, 2)), WEEKS, [1, "1"])
     for door in (lambda: prepare(TREE, Y, U, twice), lambda: Controls.of(twice)):
