@@ -2,7 +2,7 @@
 
     python .ci/outputs.py --check               # every notebook; fails when a saved output is no longer true
     python .ci/outputs.py --update nbs/index.ipynb
-    python .ci/outputs.py --update --slow nbs/28_checkup.ipynb   # the cells that are marked slow, too
+    python .ci/outputs.py --update --slow nbs/47_checkup.ipynb   # the cells that are marked slow, too
 
 A check is a run of `nbdev_test` that keeps what the cells show; an update runs a notebook in Jupyter, as a reader would.
 Cells marked `#| eval: false`, or with a flag that settings.ini keeps from the tests, are not run and keep their
