@@ -7,8 +7,8 @@ from importlib import import_module
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow logs by itself (no GPU here, ...) is of no use to an analyst
 
 _HOME = {
-    "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "hierarchy",
-    "PrecisionWarning": "hierarchy",
+    "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "errors",
+    "PrecisionWarning": "errors",
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
     "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
@@ -19,7 +19,7 @@ def __getattr__(name):
     # Loaded on first use: TensorFlow and ArviZ take seconds, a hierarchy takes none.
     if name not in _HOME:
         raise AttributeError(f"module 'precision' has no attribute {name!r}")
-    if _HOME[name] != "hierarchy":
+    if _HOME[name] not in ("errors", "hierarchy"):
         import_module("tensorflow_probability")  # before TensorFlow: then it loads only what is asked for
     return getattr(import_module(f"precision.{_HOME[name]}"), name)
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 
 # %% ../nbs/20_adstock.ipynb #68e174de
 def _check_decay(decay):

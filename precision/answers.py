@@ -17,7 +17,8 @@ import precision.money as money
 import precision.plots as plots
 from .data import Dataset
 from .draws import groups_of, summary
-from .hierarchy import Hierarchy, PrecisionError, check_names, choose, rows_of_nodes
+from .errors import PrecisionError, check_names, choose
+from .hierarchy import Hierarchy, rows_of_nodes
 from .summaries import Accounts, chains_together, in_total, mean_and_interval, over_time, summarise_decay_rates, with_total
 
 # %% ../nbs/45_answers.ipynb #11cbcb34

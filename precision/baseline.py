@@ -14,7 +14,7 @@ import pandas as pd
 
 from .controls import Calendar, fourier, local_level
 from .data import Controls, Dataset
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 
 # %% ../nbs/15_baseline.ipynb #ddf72669
 def follows(

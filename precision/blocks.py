@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from .data import Dataset
-from .hierarchy import Hierarchy, PrecisionError, nearest
+from .errors import PrecisionError, nearest
+from .hierarchy import Hierarchy
 from .laws import drawn
 from .pooling import Pooled, Steps, Tree, draw_parents, of_parent, pool, standard_normal
 from .priors import LINKS, Priors

@@ -18,7 +18,8 @@ from tqdm.auto import trange
 from .answers import flattened
 from .data import Dataset, prepare
 from .draws import groups_of
-from .hierarchy import PrecisionError, as_text
+from .errors import PrecisionError
+from .hierarchy import as_text
 from .model import MMM
 from .sampling import named_values, run_nuts
 from .summaries import chains_together, in_users_units, level_of

@@ -45,7 +45,8 @@ from precision.checks import (
 )
 from .blocks import baseline_design
 from .draws import MAX_PARETO_K, VERDICTS, Finding, elpd_of, groups_of, loo, sampling_findings, to_idata
-from .hierarchy import as_text, choose
+from .errors import choose
+from .hierarchy import as_text
 from .noise import IntegratedNoise
 from .plots import few_dates
 from .priors import Priors

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from .errors import PrecisionError, PrecisionWarning, check_names
 from .files import ModelFile, Sampling, in_model_file, read_data, read_model, understood, write_example
-from .hierarchy import PrecisionError, PrecisionWarning, check_names
 
 # %% ../nbs/91_cli.ipynb #8208100f
 def results_folder(

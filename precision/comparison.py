@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of
-from .hierarchy import PrecisionError, as_text, choose
+from .errors import PrecisionError, choose
+from .hierarchy import as_text
 from .model import Fit
 
 # %% ../nbs/61_comparison.ipynb #c00df0f0

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .data import Controls, check_sd, is_number
-from .hierarchy import PrecisionError, check_names, check_whole, choose, nearest
+from .errors import PrecisionError, check_names, check_whole, choose, nearest
 from .periods import check_time, even_months, months_apart, starts_of, written
 from .tables import moment
 

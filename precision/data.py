@@ -17,7 +17,9 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-from .hierarchy import RESERVED, Hierarchy, PrecisionError, check_names
+from .errors import PrecisionError, check_names
+
+from .hierarchy import RESERVED, Hierarchy
 from .periods import check_time, same_index, starts_of, written
 from .tables import as_pandas, is_dated
 

@@ -16,7 +16,7 @@ from .adstock import (
     MAX_DECAY, adstock_geometric_np, basis_position, chebyshev_basis_tf, half_life, interpolate_in_decay)
 from .blocks import PooledPart, TreeBlock, baseline_design
 from .data import Dataset
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 from .laws import Law, each, number_of
 from .priors import (
     Belief, Priors, belief, beliefs, centre_belief, decay_centre, inherited, of_half_life, of_share_left, step_priors, to_decay)

@@ -21,7 +21,7 @@ import pandas as pd
 import xarray as xr
 
 from .data import Dataset
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 from .summaries import level_of
 
 # %% ../nbs/41_draws.ipynb #808834ba

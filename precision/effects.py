@@ -15,7 +15,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from .blocks import PooledPart, TreeBlock
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 from .pooling import Tree
 from .priors import Belief, beliefs, centre_belief, step_priors
 

@@ -28,7 +28,8 @@ from .answers import Answers
 from .comparison import loo_table, unreliable
 from .data import Dataset
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of, groups_of, loo_predictive_means
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, as_text, check_names, choose, nearest
+from .errors import PrecisionError, PrecisionWarning, check_names, choose, nearest
+from .hierarchy import Hierarchy, as_text
 from .leakage import inspect_metrics
 from .metrics import DOWNSTREAM, Record, Report, read_metrics
 from .model import MMM, Fit

@@ -22,7 +22,8 @@ from .blocks import TreeBlock
 from .controls import Calendar
 from .data import Dataset, is_number
 from .effects import PositiveEffect, RealEffect
-from .hierarchy import Hierarchy, PrecisionError
+from .errors import PrecisionError
+from .hierarchy import Hierarchy
 from .media import LinearMedia
 from .priors import find_nodes
 from .tables import moment

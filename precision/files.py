@@ -27,7 +27,8 @@ import yaml
 
 from .controls import fourier
 from .data import prepare
-from .hierarchy import DEFAULT_LEVELS, Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
+from .errors import PrecisionError, check_names, nearest
+from .hierarchy import DEFAULT_LEVELS, Hierarchy, build_hierarchy
 from .periods import in_words
 
 # %% ../nbs/90_files.ipynb #0e4d62a7

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 from .baseline import level_step
 from .controls import Calendar
 from .data import MIN_PERIODS, Controls, Dataset, _as_frame, _as_text, _exposure, _labels, prepare
-from .hierarchy import PrecisionError, check_names, check_whole
+from .errors import PrecisionError, check_names, check_whole
 from .periods import check_time, written
 from .plots import finish_series
 from .summaries import Accounts, Lines, mean_and_interval

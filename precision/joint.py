@@ -24,8 +24,8 @@ from .adstock import MAX_DECAY, half_life
 from .blocks import baseline_design
 from .data import Dataset
 from .effects import SparsePart
+from .errors import PrecisionError, choose, nearest
 from .experiments import CostTarget, LiftTest, changed, members, window
-from .hierarchy import PrecisionError, choose, nearest
 from .laws import Law
 from .media import PAST_SD
 from .pooling import Pooled, Steps, of_parent

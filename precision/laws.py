@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 
 # %% ../nbs/23a_laws.ipynb #d9b194d1
 @dataclass(frozen=True)

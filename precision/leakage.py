@@ -13,7 +13,7 @@ from dataclasses import asdict
 import numpy as np
 
 from .checks import ENOUGH, RECENT, past_test
-from .hierarchy import PrecisionError, PrecisionWarning
+from .errors import PrecisionError, PrecisionWarning
 from .metrics import DOWNSTREAM, Metric, Record
 
 # %% ../nbs/81_leakage.ipynb #a2b95104

@@ -15,7 +15,7 @@ from tensorflow_probability import bijectors as tfb
 
 from .adstock import adstock_coefficients
 from .blocks import Block, PooledPart, TreeBlock
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 from .laws import Law
 from .pooling import Tree, standard_normal
 from .priors import Belief, belief, beliefs, centre_belief, inherited, saturation_centre

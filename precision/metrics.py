@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from .data import MIN_PERIODS, Controls, Dataset, _as_array, prepare
-from .hierarchy import Hierarchy, PrecisionError, check_names
+from .errors import PrecisionError, check_names
+from .hierarchy import Hierarchy
 from .periods import same_index
 from .tables import as_pandas, is_dated
 

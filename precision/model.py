@@ -28,7 +28,8 @@ from .draws import against_prior, diagnostics, groups_of, judge, labelled, loo, 
 from .experiments import CostTarget, LiftTest, check_experiments
 from .forecast import (
     Forecast, foretell, from_variables, newcomer_note, onward, read_future, split, to_variables, walk_on, with_newcomers)
-from .hierarchy import Hierarchy, PrecisionError, PrecisionWarning, check_whole, choose
+from .errors import PrecisionError, PrecisionWarning, check_whole, choose
+from .hierarchy import Hierarchy
 from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_heard, stated_nodes

@@ -18,7 +18,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .adstock import adstock_geometric_np
 from .data import Dataset, _as_frame, is_number
-from .hierarchy import PrecisionError, as_text, choose
+from .errors import PrecisionError, choose
+from .hierarchy import as_text
 from .periods import written
 from .summaries import Accounts, check_interval, mean_and_interval
 

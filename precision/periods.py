@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 
 # %% ../nbs/11_periods.ipynb #3e0eff9e
 def written(

@@ -13,7 +13,9 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from .hierarchy import PrecisionError, as_text, check_names, rows_of_nodes
+from .errors import PrecisionError, check_names
+
+from .hierarchy import as_text, rows_of_nodes
 
 # %% ../nbs/42_plots.ipynb #9d87ac22
 def by_name(

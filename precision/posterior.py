@@ -16,12 +16,12 @@ from .adstock import MAX_DECAY, half_life
 from .data import PASTS, Dataset
 from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS, WEIGHTS
+from .errors import choose
 from .experiments import experiment_blocks
-from .hierarchy import choose
+from .laws import Law, Stated
 from .media import MEDIA, LearntPast
 from .noise import LIKELIHOODS, RESIDUALS, noise_of
 from .pooling import coordinates_of
-from .laws import Law, Stated
 from .priors import Priors, of_all, places_at_top, stated_nodes
 from .saturation import SATURATIONS
 from .totals import total_block

@@ -20,7 +20,8 @@ from tensorflow_probability import bijectors as tfb
 
 from .adstock import MAX_DECAY, half_life
 from .data import Dataset, is_number
-from .hierarchy import Hierarchy, PrecisionError, nearest
+from .errors import PrecisionError, nearest
+from .hierarchy import Hierarchy
 from .laws import DRAWS, SEED, Law, Stated, is_distribution, law_of
 
 # %% ../nbs/24_priors.ipynb #b78e584a

@@ -30,7 +30,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from .data import is_number
-from .hierarchy import PrecisionError, PrecisionWarning, check_whole
+from .errors import PrecisionError, PrecisionWarning, check_whole
 from .nuts import CHUNK, STATS, fresh_adaptation
 from .posterior import MEDIA_ONLY, Posterior, evaluate, learn_guides, read_draws, reported
 from .program import Program

@@ -25,11 +25,12 @@ from xarray.backends import H5NetCDFStore
 
 from .baseline import made_again
 from .data import Dataset
+from .errors import PrecisionError
 from .experiments import from_record, to_record
-from .hierarchy import Hierarchy, PrecisionError
+from .hierarchy import Hierarchy
+from .laws import Law, law_from
 from .nuts import STATS
 from .posterior import OPTIONS
-from .laws import Law, law_from
 from .priors import Priors
 from .sampling import place_of, write_atomically
 from .saturation import SATURATIONS

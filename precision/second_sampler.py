@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from .hierarchy import check_whole
+from .errors import check_whole
 from .nuts import MAX_DEPTH
 from .posterior import Posterior, make_target_log_prob_fn
 from .sampling import PosteriorSamples

@@ -15,7 +15,8 @@ from scipy import signal
 
 from .adstock import adstock_geometric_np
 from .data import is_number
-from .hierarchy import RESERVED, Hierarchy, PrecisionError, build_hierarchy, check_names, check_whole, choose
+from .errors import PrecisionError, check_names, check_whole, choose
+from .hierarchy import RESERVED, Hierarchy, build_hierarchy
 from .saturation import SATURATIONS
 from .tables import moment
 

@@ -16,8 +16,9 @@ import pandas as pd
 
 from .adstock import adstock_geometric_np, half_life
 from .data import Dataset, is_number
+from .errors import PrecisionError, choose
 from .experiments import LiftTest, changed, members, window
-from .hierarchy import Hierarchy, PrecisionError, choose
+from .hierarchy import Hierarchy
 from .saturation import Saturation
 
 # %% ../nbs/40_summaries.ipynb #76fd4a9b

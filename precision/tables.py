@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 from narwhals.exceptions import DuplicateError
 
-from .hierarchy import PrecisionError
+from .errors import PrecisionError
 
 # %% ../nbs/10_tables.ipynb #37f9a92e
 UNDATED = "(rows without dates)"

@@ -17,7 +17,8 @@ from tensorflow_probability import bijectors as tfb
 
 from .blocks import PooledPart, TreeBlock
 from .effects import SparsePart, Weights
-from .hierarchy import Hierarchy, PrecisionError
+from .errors import PrecisionError
+from .hierarchy import Hierarchy
 from .laws import Law, Stated
 from .pooling import Tree, of_parent, sum_of_children
 from .priors import STATED_SD, Belief, Place, belief, inherited, stated_nodes, total_of_roi, total_of_share

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from .data import MIN_PERIODS, prepare
 from .draws import MAX_PARETO_K, elpd_of, loo, smoothed_weights
+from .errors import PrecisionError, PrecisionWarning, check_whole
 from .forecast import inputs_of, naive_draws, split
-from .hierarchy import PrecisionError, PrecisionWarning, check_whole
 from .model import MMM, Fit
 from .periods import written
 from .plots import finish_series

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM
 from precision.simulate import simulate
 

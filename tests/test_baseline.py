@@ -10,7 +10,7 @@ from precision.data import Controls, prepare
 from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit, former_default
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 H = build_hierarchy({"x": {"p": ["a", "b"]}, "y": ["c", "d"]})
 QUICK = dict(chains=2, warmup=100, draws=60, progress=False)
 WEEKS = pd.date_range("2023-01-02", periods=120, freq="W-MON")

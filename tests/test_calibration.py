@@ -3,7 +3,8 @@
 import pytest
 
 from precision.calibration import calibrate
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM
 from precision.simulate import simulate
 

@@ -14,13 +14,14 @@ from precision.checks import (
 from precision.data import Controls
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.experiments import CostTarget, LiftTest
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit
 from precision.noise import LIKELIHOODS, RESIDUALS, noise_of
 from precision.priors import Priors
 from precision.summaries import lift_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=100, draws=80, progress=False)
 TREE = {"x": {"p": ["a", "b"]}, "y": ["c", "d"]}
 

@@ -14,7 +14,8 @@ from precision.cli import DEMO_FILES, beside_truth, file_names, main, results_fo
 from precision.controls import fourier
 from precision.files import (
     ModelFile, Options, Sampling, read_data, read_model, read_table, write_example)
-from precision.hierarchy import PrecisionError, build_hierarchy, rows_of_nodes
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy, rows_of_nodes
 from precision.simulate import simulate
 
 MODEL = """\

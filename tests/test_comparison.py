@@ -11,7 +11,8 @@ import pytest
 
 from precision.comparison import compare, loo_table, plot_comparison, unreliable
 from precision.draws import OLD_ARVIZ, groups_of, to_idata
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM
 
 matplotlib.use("Agg")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from precision.controls import Calendar, events, fourier, holidays, local_level, trend_knots
 from precision.data import Controls, prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.metrics import read_metrics
 
 WEEKS = pd.date_range("2019-12-30", periods=160, freq="W-MON")

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from precision.data import check_time, prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 
 HIERARCHY = build_hierarchy({"A": {"p": ["a", "b"]}, "B": {"q": ["c"]}})
 WEEKS = pd.date_range("2024-01-07", periods=30, freq="W")

@@ -12,7 +12,8 @@ from scipy.optimize import minimize
 from precision.draws import elpd_of, groups_of
 from precision.ensemble import WEIGHT_SCHEMES, EnsembleResult, ensemble, mixture_rows, split_draws, stack_means, weigh
 from precision.draws import OLD_ARVIZ
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.errors import PrecisionError, PrecisionWarning
+from precision.hierarchy import build_hierarchy
 from precision.leakage import LeakageError
 from precision.metrics import Report
 from precision.model import MMM

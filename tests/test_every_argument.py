@@ -14,7 +14,7 @@ from precision import CostTarget, MMM, Fit, LiftTest, PrecisionError, Priors, co
 from precision.hierarchy import build_hierarchy
 from precision.simulate import simulate
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 
 ODD = [5, -1, 1.5, None, [], {}, "x", "", np.array([1, 2]), pd.Series([1.0, 2]), ["a", "b"], object(), np.nan, True, (1, 2), pd.NaT,
        np.array(["a", "b"]), float("inf"), {"a": 1}, [None], [[1]], b"x", lambda: 1, pd.DataFrame({"a": [1]}), io.StringIO(), "a", "channel"]

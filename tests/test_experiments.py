@@ -12,12 +12,13 @@ from test_posterior import curve_by_hand, decay_by_hand, effect_by_hand, totals_
 from precision.adstock import adstock_geometric_np
 from precision.data import prepare
 from precision.experiments import CostTarget, LiftTest, changed, check_experiments, from_record, to_record, window
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit
 from precision.posterior import build_posterior, make_target_log_prob_fn
 from precision.program import Program
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 TREE = {"x": {"p": ["a", "b"], "q": ["c"]}, "y": ["d", "e"]}
 H = build_hierarchy(TREE)
 WEEKS = pd.date_range("2024-01-01", periods=60, freq="W-MON")

@@ -18,7 +18,7 @@ from precision.model import Prior
 from precision.simulate import simulate
 from precision.validation import cross_validate, leave_future_out
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")
 
 TREE = build_hierarchy({"tv": {"linear": ["a", "b"]}, "search": {"google": ["c"]}})
 ONE = build_hierarchy(["tv"], levels=["channel"])

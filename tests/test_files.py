@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from precision.cli import main
 from precision.files import ModelFile, read_data, read_model, read_table, understood
-from precision.hierarchy import PrecisionError
+from precision.errors import PrecisionError
 from precision.periods import in_words
 
 WEEKS = pd.date_range("2024-01-01", periods=12, freq="7D")

@@ -17,14 +17,15 @@ from precision.data import Controls, prepare
 from precision.draws import groups_of, labelled
 from precision.forecast import (
     crps, foretell, from_variables, inputs_of, naive_draws, next_periods, onward, read_future, split, to_variables)
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.errors import PrecisionError, PrecisionWarning
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit
 from precision.saturation import SATURATIONS
 from precision.saving import data_groups
 from precision.summaries import Accounts
 
 matplotlib.use("Agg")
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 TREE = {"x": {"p": ["a", "b"]}, "y": ["c", "d"]}
 H = build_hierarchy(TREE)
 QUICK = dict(chains=2, warmup=100, draws=60, progress=False)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from precision.hierarchy import Hierarchy, PrecisionError, build_hierarchy, check_names, nearest
+from precision.errors import PrecisionError, check_names, nearest
+
+from precision.hierarchy import Hierarchy, build_hierarchy
 
 THREE = {"tv": {"linear": ["brand", "drtv"], "ctv": ["prog"]}, "search": {"google": ["generic"]}}
 SEED_EXAMPLE = {

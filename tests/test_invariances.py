@@ -206,7 +206,7 @@ def test_a_control_that_is_believed_to_do_nothing(chosen, by_name, seed):
     np.testing.assert_allclose(density(other, moved(one, other, x)) - extra, density(one, points(one)), rtol=1e-8)
 
 
-@pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")
+@pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")
 def test_a_control_that_is_believed_to_do_nothing_has_no_effect_in_a_fit():
     Z = Controls.of(SIM.Z.assign(idle=np.arange(52) % 7.0), sd={"idle": 0})
     fit = MMM(H, saturation="none").fit(SIM.y, SIM.U, Z, SIM.spend, chains=1, warmup=60, draws=20, progress=False)

@@ -10,7 +10,9 @@ from scipy import stats
 from test_joint import agree
 from test_posterior import total_world
 
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+
+from precision.hierarchy import build_hierarchy
 from precision.laws import drawn, law_of
 from precision.model import MMM, Fit
 from precision.posterior import build_posterior

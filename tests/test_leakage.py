@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.errors import PrecisionError, PrecisionWarning
+
+from precision.hierarchy import build_hierarchy
 from precision.leakage import LeakageError, inspect_metrics, outcome_guard, past_guard, past_test, reproduction_guard, upstream_guard
 from precision.metrics import DOWNSTREAM, Report, check_lags, measured_for, read_metrics
 

@@ -17,7 +17,7 @@ from precision.model import MMM
 from precision.posterior import build_posterior, evaluate, make_target_log_prob_fn
 from precision.priors import Priors
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 T, LOST = 30, 11
 TIME = pd.date_range("2024-01-01", periods=T, freq="W-MON")
 H = build_hierarchy({"x": ["a", "b"], "y": ["c"]}, ["tactical", "channel"])

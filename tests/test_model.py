@@ -9,10 +9,11 @@ import pytest
 
 from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy, rows_of_nodes
+from precision.errors import PrecisionError, PrecisionWarning
+from precision.hierarchy import build_hierarchy, rows_of_nodes
 from precision.model import MMM, Fit, former_default
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 QUICK = dict(chains=2, warmup=150, draws=100, progress=False)
 TREES = [
     (["a", "b", "c", "d"], ["tactical"]),

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from precision.data import prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.money import (
     COUNTING, caused, exposure_costs, money, money_over_time, money_whenever, plot_response, plot_roi, read_value, response_table, roi_over_time, roi_table, scaled,
     spend_by)

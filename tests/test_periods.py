@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from precision.controls import Calendar
 from precision.data import prepare
 from precision.forecast import next_periods
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.periods import check_time, even_months, in_words
 
 EVEN = ["D", "W-WED", "14D", "MS", "ME", "QS", "QE", "YS", "YE", "h", "2MS"]

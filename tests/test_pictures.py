@@ -28,7 +28,7 @@ from precision.plots import plot_fit
 from precision.validation import cross_validate, leave_future_out
 
 matplotlib.use("Agg")
-pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")]
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")]
 
 LONG = "begin of a name " * 3 + "that has eighty characters, the end"
 SHOWN = {r"$\frac": r"$\frac", "$a$ b": "$a$ b", "_hidden": "_hidden", "two\nlines": "two lines", "a\tb": "a b", "電視 📺": "□□ □", r"\$5^2_i$": r"\$5^2_i$"}

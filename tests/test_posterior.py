@@ -12,7 +12,8 @@ from scipy import stats
 from precision.adstock import adstock_geometric_np
 from precision.baseline import moving_baseline
 from precision.data import prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.posterior import OPTIONS, build_posterior, evaluate, make_target_log_prob_fn
 from precision.priors import Priors
 

@@ -44,7 +44,7 @@ def draws(options):
     return {name: values.isel(draw=-1).values.ravel().tolist() for name, values in sorted(posterior.data_vars.items())}
 
 
-@pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+@pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 @pytest.mark.parametrize("name", MODELS)
 def test_draws_of_a_seed_stay_bit_for_bit(name):
     record = json.loads(RECORD.read_text())

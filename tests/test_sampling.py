@@ -11,7 +11,8 @@ from scipy import stats
 
 from precision import sampling
 from precision.data import prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.posterior import build_posterior
 from precision.program import SAMPLER_NODES, Program
 from precision.sampling import named_values, run_nuts, warmup_windows

@@ -26,14 +26,15 @@ from precision import model, sampling, saving
 from precision.draws import groups_of
 from precision.ensemble import EnsembleResult
 from precision.experiments import LiftTest
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy, rows_of_nodes
+from precision.errors import PrecisionError, PrecisionWarning
+from precision.hierarchy import build_hierarchy, rows_of_nodes
 from precision.metrics import Report
 from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.sampling import write_atomically
 from precision.saving import attributes_of, load_groups, save_groups
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.hierarchy.PrecisionWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.errors.PrecisionWarning")
 OLD = Path(__file__).parent / "files" / "format_1.nc"
 QUICK = dict(chains=2, warmup=60, draws=100, seed=1, progress=False)
 

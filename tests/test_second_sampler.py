@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from precision.data import prepare
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.joint import statement
 from precision.model import MMM
 from precision.simulate import simulate

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from precision.adstock import adstock_geometric_np
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import build_hierarchy
 from precision.simulate import CONTROLS, MEAN_OUTCOME, MEDIA_BUDGET, draw_along_tree, simulate
 
 RAGGED = build_hierarchy({"tv": {"linear": ["brand", "offers"]}, "posters": ["stations", "roadside"]})

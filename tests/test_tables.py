@@ -13,7 +13,8 @@ from precision.controls import events, trend_knots
 from precision.data import Controls, prepare
 from precision.experiments import LiftTest, window
 from precision.forecast import read_future
-from precision.hierarchy import Hierarchy, PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+from precision.hierarchy import Hierarchy, build_hierarchy
 from precision.metrics import measured_for, read_metrics
 from precision.simulate import simulate
 from precision.tables import as_pandas, is_dated

@@ -5,14 +5,16 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from precision.hierarchy import PrecisionError, build_hierarchy
+from precision.errors import PrecisionError
+
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM, former_default
 from precision.posterior import evaluate
 from precision.priors import Priors
 from precision.saving import data_groups
 from precision.simulate import simulate
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 WEEKS = pd.date_range("2022-01-03", periods=156, freq="7D")
 
 

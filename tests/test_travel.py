@@ -25,7 +25,7 @@ from precision.saturation import SATURATIONS, Saturation
 from precision.simulate import simulate
 from precision.validation import cross_validate, leave_future_out
 
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 
 TREE = build_hierarchy({"tv": {"linear": ["a", "b"]}, "search": {"google": ["c"]}})
 SIM = simulate(TREE, periods=64, seed=1, controls=["price", "promotion"])

@@ -10,12 +10,13 @@ from precision.controls import local_level
 from precision.data import Controls
 from precision.draws import elpd_of
 from precision.forecast import crps, naive_draws
-from precision.hierarchy import PrecisionError, PrecisionWarning, build_hierarchy
+from precision.errors import PrecisionError, PrecisionWarning
+from precision.hierarchy import build_hierarchy
 from precision.model import MMM
 from precision.validation import cross_validate, fold_slices, leave_future_out, psis_lfo
 
 matplotlib.use("Agg")
-pytestmark = pytest.mark.filterwarnings("ignore::precision.hierarchy.PrecisionWarning")  # short runs, on purpose
+pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
 MODEL = MMM(build_hierarchy({"x": ["a", "b"]}, levels=["tactical", "channel"]), saturation="none")
 QUICK = dict(chains=2, warmup=100, draws=60, progress=False)
 
