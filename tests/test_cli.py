@@ -350,3 +350,16 @@ def test_the_demo_leaves_pictures_and_files_to_go_on_with(tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == set(DEMO_FILES)
     assert yaml.safe_load((tmp_path / "model.yaml").read_text())["outcome"] == "sales"
     results_folder(tmp_path, overwrite=False, ours=DEMO_FILES)  # a second run may replace its own files
+
+
+def test_a_reader_who_has_enough_ends_the_program_quietly():
+    "As in `precision fit ... | head`: the pipe is closed before all is written."
+    program = ("import sys, precision.cli as cli\n"
+               "def talk(args):\n    print('x' * 10); sys.stdout.flush(); sys.stdin.readline(); print('y' * 100_000, flush=True)\n"
+               "cli.fit_command = talk\nsys.exit(cli.main(['fit', 'd.csv', '--model', 'm.yaml', '--out', 'o']))")
+    run = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout.readline() == "x" * 10 + "\n"
+    run.stdout.close()
+    run.stdin.write("\n")
+    run.stdin.flush()
+    assert run.wait(timeout=60) == 0 and not run.stderr.read()
