@@ -32,7 +32,8 @@ from precision.metrics import Report
 from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.sampling import write_atomically
-from precision.saving import attributes_of, load_groups, save_groups
+from precision.netcdf import load_groups, save_groups
+from precision.saving import attributes_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.errors.PrecisionWarning")
 OLD = Path(__file__).parent / "files" / "format_1.nc"
