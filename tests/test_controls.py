@@ -382,7 +382,7 @@ def test_knots_that_cannot_be_are_refused():
         refused("every is", lambda: local_level(WEEKS, every))
 
 
-# Side by side, and through the door
+# Side by side, and checked with the data
 
 def test_side_by_side():
     both = fourier(WEEKS) + local_level(WEEKS)

@@ -1,4 +1,4 @@
-"""The door: what it lets through unchanged, and the sentence with which it refuses the rest."""
+"""Data, matched and checked: what is handed on unchanged, and the sentence that refuses the rest."""
 
 import numpy as np
 import pandas as pd

@@ -78,7 +78,8 @@ def test_lookups_agree(tree_and_levels):
     for level in h.levels:
         members = h.matrix(h.levels[0], level)
         for j, node in enumerate(h.names[level]):
-            assert h.descendants(node, level) == [n for n, m in zip(h.names[h.levels[0]], members[:, j]) if m]
+            assert h.descendants(node, level) == [n for n, m in zip(h.leaves, members[:, j]) if m]
+            assert h.members(node, level).dtype == bool and np.array_equal(h.members(node, level), members[:, j] == 1)
             assert h.path(node, level)[-1] == node
             assert str(h).count(f"{node}\n") + str(h).endswith(node) >= 1
 
@@ -99,7 +100,9 @@ def test_it_is_frozen_and_hands_out_copies():
         h.levels = ()
     h.names["tactical"].append("x")
     h.pass_through["platform"][:] = True
-    assert h.num_tacticals == 4 and not h.pass_through["platform"].any() and len({h, build_hierarchy(THREE)}) == 1
+    h.leaves.append("x")
+    h.members("tv")[:] = False
+    assert h.num_tacticals == len(h.leaves) == 4 and h.members("tv").any() and not h.pass_through["platform"].any() and len({h, build_hierarchy(THREE)}) == 1
     assert h != build_hierarchy({"search": THREE["search"], "tv": THREE["tv"]}), "order counts"
 
 
