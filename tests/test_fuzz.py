@@ -23,10 +23,11 @@ from precision.data import Controls, prepare
 from precision.experiments import CostTarget, LiftTest, changed, check_experiments, from_record, to_record, window
 from precision.files import read_data, read_model, read_table
 from precision.forecast import inputs_of, read_future, split
+from precision.beliefs import Belief, belief, beliefs, inherited, step_priors
 from precision.errors import PrecisionError
 from precision.hierarchy import Hierarchy, build_hierarchy
 from precision.metrics import read_metrics
-from precision.priors import ANY_SIGN, RANGES, Belief, Priors, belief, beliefs, inherited, step_priors, total_of_roi, total_of_share
+from precision.priors import ANY_SIGN, RANGES, Priors, total_of_roi, total_of_share
 
 SECONDS = 120  # of the processor, for one test; most need a few
 
