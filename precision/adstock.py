@@ -29,7 +29,7 @@ def adstock_geometric_np(
     x,               # exposure, [T] or [T, ...]; the first axis is time
     decay,           # share of the effect left after one period, in [0, 1); broadcast against x[0]
     normalize=True,  # True: weights sum to one; False: the first weight is one
-    before=0.0,      # exposure of every period before the first, broadcast against x[0]; 0: there was none
+    before=0.0,      # exposure of every period before the first, broadcast against x[0]
 ) -> np.ndarray:     # adstocked exposure, [T, ...], in the unit of x
     "Geometric adstock by its exact recursion, the reference for all others."
     x, decay = np.asarray(x, dtype=float), _check_decay(decay)
@@ -43,16 +43,16 @@ def adstock_geometric_np(
 
 # %% ../nbs/20_adstock.ipynb #8997f757
 def half_life(
-    decay,  # share of the effect left after one period, in [0, 1)
-):
+    decay,       # share of the effect left after one period, in [0, 1); number or array
+) -> np.ndarray:  # in periods, the shape of `decay`
     "Periods until half of the effect is gone, log(1/2) / log(decay); 0 for a decay of 0."
     with np.errstate(divide="ignore"):
         return np.log(0.5) / np.log(_check_decay(decay))
 
-
+# %% ../nbs/20_adstock.ipynb #2295e9e5
 def decay_from_half_life(
-    periods,  # half-life in periods, >= 0
-):
+    periods,     # half-life in periods, >= 0; number or array
+) -> np.ndarray:  # in [0, 1), the shape of `periods`
     "The decay whose half-life is `periods`: 2^(-1/periods)."
     periods = np.asarray(periods, dtype=float)
     if not (periods >= 0).all():
@@ -60,10 +60,10 @@ def decay_from_half_life(
     with np.errstate(divide="ignore"):
         return 2.0 ** (-1.0 / periods)
 
-
+# %% ../nbs/20_adstock.ipynb #ca90a9b6
 def mean_lag(
-    decay,  # share of the effect left after one period, in [0, 1)
-):
+    decay,       # share of the effect left after one period, in [0, 1); number or array
+) -> np.ndarray:  # in periods, the shape of `decay`
     "Average age of the effect in periods, decay / (1 - decay)."
     decay = _check_decay(decay)
     return decay / (1 - decay)
@@ -71,7 +71,7 @@ def mean_lag(
 # %% ../nbs/20_adstock.ipynb #ef1919bb
 def adstock_geometric_tf(
     x,               # exposure tensor, [T] or [T, ...]
-    decay,           # tensor in [0, 1), broadcast against x[0]; not checked, so that it may be traced
+    decay,           # tensor in [0, 1), broadcast against x[0]; not checked
     normalize=True,  # True: weights sum to one
 ):                   # tensor [T, ...]
     "Geometric adstock by recursive doubling: exact, differentiable, no loop over time."
@@ -88,9 +88,57 @@ def adstock_geometric_tf(
     return out
 
 # %% ../nbs/20_adstock.ipynb #2cefc930
-MAX_DECAY = 0.99  # the model's decays lie below this (0.99 leaves half of an effect after 69 periods)
+MAX_DECAY = 0.99  # the model's decays lie below this, half-lives below 69 periods
 
 
+def basis_position(
+    decay,                # in [0, max_decay], array or tensor
+    log1p=np.log1p,       # np.log1p, or tf.math.log1p for tensors
+    max_decay=MAX_DECAY,  # upper end of the interpolated range
+):                        # in [-1, 1], the shape of decay
+    "Where a decay lies on the interpolation axis, linear in -log(1 - decay)."
+    return 2 * log1p(-decay) / np.log1p(-max_decay) - 1
+
+# %% ../nbs/20_adstock.ipynb #edb954fe
+def chebyshev_basis(
+    position,      # [...] in [-1, 1]
+    count,         # number of polynomials
+) -> np.ndarray:   # T_0 ... T_{count-1} at position, [..., count]
+    "Chebyshev polynomials, T_r(cos v) = cos(r v)."
+    return np.cos(np.arange(count) * np.arccos(np.clip(position, -1, 1))[..., None])
+
+# %% ../nbs/20_adstock.ipynb #d2b15ddb
+def _sum_of_angles(a, b, x):
+    "cos(a + b) and sin(a + b) / sin(v), where x = cos(v), from those of a and b."
+    return a[0] * b[0] - (1 - x * x) * a[1] * b[1], a[1] * b[0] + a[0] * b[1]
+
+
+def chebyshev_basis_tf(
+    position,  # tensor [...] in [-1, 1]
+    count,     # number of polynomials
+):             # tensor [..., count]
+    "The same for tensors, by products of T_0 ... T_3 and T_0, T_4, T_8 ...; no cosine is computed."
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def basis(x):
+        zero, one, plus = (tf.ones_like(x), tf.zeros_like(x)), (x, tf.ones_like(x)), _sum_of_angles
+        two = plus(one, one, x)
+        fine, coarse = [zero, one, two, plus(two, one, x)], [zero]
+        while 4 * len(coarse) < count:
+            coarse.append(plus(coarse[-1], plus(two, two, x), x))
+        column, row = (tuple(tf.stack(part, axis=-1) for part in zip(*angles))
+                       for angles in (coarse, fine))
+        table = plus([part[..., None] for part in column], [part[..., None, :] for part in row],
+                     x[..., None, None])
+        shape = tf.concat([tf.shape(x), [4 * len(coarse)]], axis=0)
+        polynomial, slope = (tf.reshape(part, shape)[..., :count] for part in table)
+        degree = tf.range(count, dtype=x.dtype)
+        return polynomial, lambda upstream: tf.reduce_sum(upstream * slope * degree, axis=-1)
+
+    return basis(position)
+
+# %% ../nbs/20_adstock.ipynb #77c1a85d
 @lru_cache
 def _nodes(count, max_decay):
     "Decays at the Chebyshev nodes, and the matrix from node values to Chebyshev coefficients."
@@ -101,50 +149,7 @@ def _nodes(count, max_decay):
     to_coefficients[0] /= 2
     return decays, to_coefficients
 
-
-def basis_position(
-    decay,  # in [0, max_decay], array or tensor
-    log1p=np.log1p,       # np.log1p, or tf.math.log1p for tensors
-    max_decay=MAX_DECAY,  # upper end of the interpolated range
-):  # in [-1, 1], the shape of decay
-    "Where a decay lies on the interpolation axis, linear in -log(1 - decay)."
-    return 2 * log1p(-decay) / np.log1p(-max_decay) - 1
-
-
-def chebyshev_basis(
-    position,      # [...] in [-1, 1]
-    count,         # number of polynomials
-) -> np.ndarray:   # T_0 ... T_{count-1} at position, [..., count]
-    "Chebyshev polynomials, T_r(cos v) = cos(r v)."
-    return np.cos(np.arange(count) * np.arccos(np.clip(position, -1, 1))[..., None])
-
-
-def chebyshev_basis_tf(
-    position,  # tensor [...] in [-1, 1]
-    count,     # number of polynomials
-):             # tensor [..., count]
-    "The same for tensors, by products of T_0 ... T_3 and T_0, T_4, T_8 ...; no cosine is computed."
-    import tensorflow as tf
-
-    def plus(a, b, x):  # cos(a + b) and sin(a + b) / sin(v), where x = cos(v)
-        return a[0] * b[0] - (1 - x * x) * a[1] * b[1], a[1] * b[0] + a[0] * b[1]
-
-    @tf.custom_gradient
-    def basis(x):
-        zero, one = (tf.ones_like(x), tf.zeros_like(x)), (x, tf.ones_like(x))
-        two = plus(one, one, x)
-        fine, coarse = [zero, one, two, plus(two, one, x)], [zero]
-        while 4 * len(coarse) < count:
-            coarse.append(plus(coarse[-1], plus(two, two, x), x))
-        column, row = (tuple(tf.stack(part, axis=-1) for part in zip(*angles)) for angles in (coarse, fine))
-        table = plus([part[..., None] for part in column], [part[..., None, :] for part in row], x[..., None, None])
-        shape = tf.concat([tf.shape(x), [4 * len(coarse)]], axis=0)
-        polynomial, slope = (tf.reshape(part, shape)[..., :count] for part in table)
-        return polynomial, lambda upstream: tf.reduce_sum(upstream * slope * tf.range(count, dtype=x.dtype), axis=-1)
-
-    return basis(position)
-
-
+# %% ../nbs/20_adstock.ipynb #c33b935d
 def interpolate_in_decay(
     function,             # maps an array of decays [count] to values [..., count]
     count=16,             # number of nodes
@@ -162,7 +167,8 @@ def adstock_coefficients(
     before=0.0,           # [N] exposure of every period before the first
 ) -> np.ndarray:          # [N, count, T]
     "The fixed matrix K of interpolated, normalised adstock: a[t, i] = sum_r K[i, r, t] T_r(u_i)."
-    at_nodes = lambda decays: adstock_geometric_np(np.asarray(x, float)[..., None], decays, before=np.asarray(before, float)[..., None])
+    x, before = np.asarray(x, float)[..., None], np.asarray(before, float)[..., None]
+    at_nodes = lambda decays: adstock_geometric_np(x, decays, before=before)
     return np.moveaxis(interpolate_in_decay(at_nodes, count, max_decay), 0, -1)
 
 # %% ../nbs/20_adstock.ipynb #d74e3aea

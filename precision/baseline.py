@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BROUGHT', 'PAIRS', 'SEASON_SD', 'LEVEL_SD', 'STEPS', 'APART', 'YEAR', 'follows', 'unexplained', 'holds', 'season_of',
-           'level_of_baseline', 'made_again', 'level_step', 'scaled_by', 'moving_baseline', 'part_notes']
+           'level_of_baseline', 'level_step', 'made_again', 'scaled_by', 'moving_baseline', 'part_notes']
 
 # %% ../nbs/15_baseline.ipynb #0b3b5a08
 from dataclasses import replace
@@ -20,7 +20,7 @@ from .errors import PrecisionError
 def follows(
     columns,      # [T, K]
     from_these,   # [T, J]
-) -> np.ndarray:  # [K], from the best explained direction to the worst: shares of its variance, corrected for J
+) -> np.ndarray:  # [K] shares of variance, best explained direction first, corrected for J
     "How much of some columns, and of their mixtures, follows from others."
     standard = lambda table: np.linalg.qr(table - table.mean(axis=0))[0]
     T, J = from_these.shape
@@ -31,7 +31,7 @@ def follows(
     found[:len(shared)] = shared[:columns.shape[1]] ** 2
     return 1 - (1 - found) * (T - 1) / (T - J - 1)
 
-
+# %% ../nbs/15_baseline.ipynb #e32d55ec
 BROUGHT = 0.96  # of a wave's variance: from here on the user has brought it
 
 
@@ -44,15 +44,15 @@ PAIRS = {"year": 2, "week": 3}   # pairs of waves
 SEASON_SD = 0.5                  # prior sd of every wave
 LEVEL_SD = 2.0                   # prior sd of the drift in one year
 STEPS = 40                       # of the level, at the most
-APART = 4                        # periods from one step to the next, at the least: fewer could follow the noise
+APART = 4                        # periods from step to step, at the least: fewer follow the noise
 YEAR = 52                        # periods, where the index holds integers
 
 
 def unexplained(
-    data: Dataset,      # that passed the door
+    data: Dataset,      # checked data
     waves: np.ndarray,  # [T, K] of the season
-) -> float:
-    "sd of the outcome around what controls and waves explain, in sd of y; 1 where there are too few periods to tell."
+) -> float:             # in sd of y; 1 where there are too few periods to tell
+    "sd of the outcome around what controls and waves explain."
     design = np.column_stack([np.ones(len(data.y)), data.Z_scaled, waves])
     if len(data.y) < 2 * design.shape[1]:
         return 1.0
@@ -65,18 +65,19 @@ def holds(
     waves,               # [T, 2 or more]: the first pair of a period
     days: float,         # its length
     calendar: Calendar,  # of the data
-) -> bool:
+) -> bool:               # True where they explain 96% of the first pair, and slow others far worse
     "Do controls hold waves of this period, rather than any movement that is as slow?"
     turns = 2 * np.pi * np.arange(len(Z)) * calendar.days / (1.3 * days)
-    left, of_others = (1 - follows(columns, Z)[0] for columns in (waves[:, :2], np.column_stack([np.cos(turns), np.sin(turns)])))
+    others = np.column_stack([np.cos(turns), np.sin(turns)])
+    left, of_others = (1 - follows(columns, Z)[0] for columns in (waves[:, :2], others))
     return bool(left <= 1 - BROUGHT and left <= of_others / 4)
 
-
+# %% ../nbs/15_baseline.ipynb #f462b3d9
 def season_of(
-    data: Dataset,       # that passed the door
+    data: Dataset,       # checked data
     calendar: Calendar,  # of its dates
-) -> list:
-    "[(period, its waves)]: of the year where the data span one, of the week where they are days; none that was brought."
+) -> list:               # [(period, its waves)]: "year", "week", both or none
+    "Waves of the year, and of the week where periods are days; none that was brought."
     if calendar.unit == "number":
         return []
     found = []
@@ -90,9 +91,9 @@ def season_of(
 
 # %% ../nbs/15_baseline.ipynb #c795bcf3
 def level_of_baseline(
-    data: Dataset,       # that passed the door
+    data: Dataset,       # checked data
     calendar: Calendar,  # of its dates
-) -> Controls | None:
+) -> Controls | None:    # None where the controls have a level already
     "A level that takes at most forty small steps; None where one was brought."
     T = len(data.time)
     if follows(_slow(T), data.Z)[-1] >= BROUGHT:
@@ -101,48 +102,58 @@ def level_of_baseline(
     return local_level(data.time, every, LEVEL_SD, YEAR if calendar.unit == "number" else None)
 
 # %% ../nbs/15_baseline.ipynb #1a36667b
-def made_again(
-    frame: pd.DataFrame,  # columns of a part, [time, column]
-    unit_sd: list,        # their prior sds
-) -> Controls:
-    "A part that was stored, with the recipes that continue it."
-    prefix, pairs = frame.columns[0].split("_")[0], {}
-    if prefix == "level":
-        calendar = Calendar.of(frame.index)
-        made = local_level(frame.index, int(np.argmax(frame.to_numpy()[:, 0] > 0)), 1.0, YEAR if calendar.unit == "number" else None)
-    else:
-        for name in frame:
-            pairs[name.split("_")[0]] = int(name.split("_")[2])
-        waves = [fourier(frame.index, period, most) for period, most in pairs.items()]
-        made = sum(waves[1:], waves[0])
-    if list(made.frame) != list(frame):
-        raise PrecisionError(f"its baseline has a column {frame.columns[0]!r} that is not known here")
-    values = np.empty_like(made.frame.to_numpy())  # in the memory layout that the recipe makes: the order of a sum decides its last bit
-    values[...] = frame
-    return Controls(pd.DataFrame(values, frame.index, frame.columns, copy=False), dict(zip(frame, unit_sd)), made.recipe)
-
-
 def level_step(
     level: Controls,  # from `level_of_baseline`
-) -> int:
+) -> int:             # at least 1
     "Periods from one step of a level to the next."
     return int(np.argmax(level.frame.to_numpy()[:, 0] > 0))
 
-# %% ../nbs/15_baseline.ipynb #494f9229
+# %% ../nbs/15_baseline.ipynb #68e1bcaf
+def _recipe_of(frame):
+    "A part with the columns of a frame, as its names say it was made."
+    if frame.columns[0].split("_")[0] == "level":
+        every = int(np.argmax(frame.to_numpy()[:, 0] > 0))
+        year = YEAR if Calendar.of(frame.index).unit == "number" else None
+        return local_level(frame.index, every, 1.0, year)
+    pairs = {}
+    for name in frame:
+        pairs[name.split("_")[0]] = int(name.split("_")[2])
+    waves = [fourier(frame.index, period, most) for period, most in pairs.items()]
+    return sum(waves[1:], waves[0])
+
+# %% ../nbs/15_baseline.ipynb #4a2c5ec7
+def made_again(
+    frame: pd.DataFrame,  # columns of a part, [time, column]
+    unit_sd: list,        # their prior sds per unit, in sd of y
+) -> Controls:            # raises `PrecisionError` for columns of a kind that is not known
+    "A part that was stored, with the recipes that continue it."
+    made = _recipe_of(frame)
+    if list(made.frame) != list(frame):
+        raise PrecisionError(f"its baseline has a column {frame.columns[0]!r} that is not known "
+                             "here")
+    # in the memory layout that the recipe makes: the order of a sum decides its last bit
+    values = np.empty_like(made.frame.to_numpy())
+    values[...] = frame
+    stored = pd.DataFrame(values, frame.index, frame.columns, copy=False)
+    return Controls(stored, dict(zip(frame, unit_sd)), made.recipe)
+
+# %% ../nbs/15_baseline.ipynb #f406bc34
 def scaled_by(
     made: Controls,  # columns with their priors
     factor: float,   # of the widths
-) -> Controls:
+) -> Controls:       # the same columns and recipes
     "The same columns with priors so many times as wide."
-    return Controls(made.frame, {name: sd * factor for name, sd in made.unit_sd.items()}, made.recipe, made.notes)
+    wider = {name: sd * factor for name, sd in made.unit_sd.items()}
+    return Controls(made.frame, wider, made.recipe, made.notes)
 
-
+# %% ../nbs/15_baseline.ipynb #494f9229
 def moving_baseline(
-    data: Dataset,          # that passed the door
-    believed=slice(None),  # which controls may have an effect: bool [J], or all
-) -> tuple:                # (part, `Controls`) pairs
+    data: Dataset,          # checked data
+    believed=slice(None),   # which controls may have an effect: bool [J], or all
+) -> tuple:                 # (part, `Controls`) pairs
     "The parts of a baseline that moves, for data with these dates, controls and outcome."
-    calendar, taken = Calendar.of(data.time), {*data.controls}.union(*data.hierarchy.names.values())
+    calendar = Calendar.of(data.time)
+    taken = {*data.controls}.union(*data.hierarchy.names.values())
     data = replace(data, Z=data.Z[:, believed])
     seasons, level = season_of(data, calendar), level_of_baseline(data, calendar)
     waves = [made.frame.to_numpy() for _, made in seasons]
@@ -150,20 +161,22 @@ def moving_baseline(
     parts = {"season": sum((made for _, made in seasons[1:]), seasons[0][1])} if seasons else {}
     parts |= {"level": level} if level is not None else {}
     free = lambda name: name if name not in taken else f"{name} (baseline)"
-    return tuple((free(name), scaled_by(made, size if name == "level" else 1.0)) for name, made in parts.items())
+    return tuple((free(name), scaled_by(made, size if name == "level" else 1.0))
+                 for name, made in parts.items())
 
 # %% ../nbs/15_baseline.ipynb #ca9b12ae
 def part_notes(
     data: Dataset,  # with its moving parts
-) -> list:
+) -> list:          # one sentence, or none where nothing moves
     "What the baseline does by itself, in words."
     if not data.moving:
         return []
-    calendar, parts = Calendar.of(data.time), dict(data.moving)
-    said = []
+    calendar, parts, said = Calendar.of(data.time), dict(data.moving), []
     if waves := [made for name, made in parts.items() if name.startswith("season")]:
-        said.append("a season (" + " and ".join(sorted({name.split("_")[0] for name in waves[0].frame}, reverse=True)) + ")")
+        periods = sorted({name.split("_")[0] for name in waves[0].frame}, reverse=True)
+        said.append("a season (" + " and ".join(periods) + ")")
     if steps := [made for name, made in parts.items() if name.startswith("level")]:
-        every = f", on the assumption that {YEAR} periods are a year" if calendar.unit == "number" else ""
+        every = (f", on the assumption that {YEAR} periods are a "
+                 "year") if calendar.unit == "number" else ""
         said.append(f"a level that moves by small steps ({len(steps[0].unit_sd)}{every})")
     return [f"the baseline has {' and '.join(said)} of its own; baseline='none' does without"]

@@ -13,34 +13,40 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from .adstock import (
-    MAX_DECAY, adstock_geometric_np, basis_position, chebyshev_basis_tf, half_life, interpolate_in_decay)
+    MAX_DECAY, adstock_geometric_np, basis_position, chebyshev_basis_tf, half_life,
+    interpolate_in_decay)
+from .beliefs import (
+    Belief, belief, beliefs, centre_belief, decay_centre, inherited, of_half_life, of_share_left,
+    step_priors, to_decay)
 from .blocks import PooledPart, TreeBlock, baseline_design
 from .data import Dataset
 from .errors import PrecisionError
 from .laws import Law, each, number_of
-from .priors import (
-    Belief, Priors, belief, beliefs, centre_belief, decay_centre, inherited, of_half_life, of_share_left, step_priors, to_decay)
+from .patch import patch
+from .priors import Priors
 
 # %% ../nbs/25_decays.ipynb #a7bc00af
 def log_movement(
-    data: Dataset,
-    priors: Priors,
-    nodes: int,
+    data: Dataset,    # with exposure
+    priors: Priors,   # of which the widths of the baseline are read
+    nodes: int,       # of the interpolation in decay
     relative=False,   # to the mean of the adstocked series
-) -> np.ndarray:
-    "Chebyshev coefficients in decay [N, nodes] of the log sd of each adstocked series, baseline projected out."
-    (Q, d, _, _), periods = baseline_design(data, priors), len(data.y)
-    explained = d ** 2 / (d ** 2 + 0.25)  # of each direction, under noise of half of the outcome's sd
+) -> np.ndarray:      # Chebyshev coefficients in decay [N, nodes]
+    "The log sd of each adstocked series, baseline projected out, as a function of its decay."
+    design, periods = baseline_design(data, priors), len(data.y)
+    explained = design.d ** 2 / (design.d ** 2 + 0.25)  # under noise of half an sd of y
 
     def log_sd(decays):
-        series = adstock_geometric_np(data.x[..., None], decays, before=data.before[:, None])[-periods:].reshape(periods, -1)
-        sd = (series - Q @ (explained[:, None] * (Q.T @ series))).std(axis=0)
-        sd = (sd / np.maximum(series.mean(axis=0), 1e-9) if relative else sd).reshape(-1, len(decays))
+        series = adstock_geometric_np(data.x[..., None], decays, before=data.before[:, None])
+        series = series[-periods:].reshape(periods, -1)
+        sd = (series - design.Q @ (explained[:, None] * (design.Q.T @ series))).std(axis=0)
+        sd = sd / np.maximum(series.mean(axis=0), 1e-9) if relative else sd
+        sd = sd.reshape(-1, len(decays))
         return np.log(np.where(data.active[:, None], np.maximum(sd, 1e-3), 1.0))
 
     return interpolate_in_decay(log_sd, nodes)
 
-
+# %% ../nbs/25_decays.ipynb #393d529b
 @dataclass(frozen=True)
 class Decay(TreeBlock):
     "What decays of every prior have in common."
@@ -51,8 +57,8 @@ class Decay(TreeBlock):
     def inputs(self, data, priors):
         return {"movement": log_movement(data, priors, self.nodes, self.relative)}
 
-    def hand_on(self, rate, inputs, state):
-        "Adds rate, basis and log movement to the state."
+    def add_rate(self, rate, inputs, state):
+        "Adds rate [..., N], basis [..., N, nodes] and log movement [..., N] to the state."
         state["rate"] = rate
         state["basis"] = chebyshev_basis_tf(basis_position(rate, tf.math.log1p), self.nodes)
         state["log_movement"] = tf.reduce_sum(state["basis"] * inputs["movement"], axis=-1)
@@ -72,33 +78,36 @@ class NestedDecay(Decay):
     def sizes(self):
         return self.part.sizes()
 
-    def inputs(self, data, priors):
-        h = self.hierarchy
-        believed = beliefs({"half_life": (priors.half_life, lambda value, *_: belief(value, decay_centre, half_life(MAX_DECAY))),
-                            "decay": (priors.decay, lambda value, *_: belief(value, of_share_left, MAX_DECAY)),
-                            "decay_centre": (priors.decay_centre, lambda value, *_: centre_belief(value))}, h, Belief(-0.85))
-        steps = step_priors(h.levels, h, believed, priors.decay_sd, priors.decay_spread, 0.5)
-        return super().inputs(data, priors) | self.part.inputs(steps, priors, np.ones(len(self.laws)))
-
     def draw(self, rng, draws, inputs):
         return self.part.draw(rng, draws, inputs)
 
     def forward(self, free, inputs, state):
         log_prior = self.part.forward(free, inputs, state)
         values = state["decay"].pooled.values[0]
-        self.hand_on(to_decay(values).forward(values), inputs, state)
+        self.add_rate(to_decay(values).forward(values), inputs, state)
         return log_prior
+
+# %% ../nbs/25_decays.ipynb #f72e9870
+@patch
+def inputs(self: NestedDecay, data, priors):
+    "The movement, and the steps of the tree."
+    of_half_life = lambda value, *_: belief(value, decay_centre, half_life(MAX_DECAY))
+    of_share = lambda value, *_: belief(value, of_share_left, MAX_DECAY)
+    believed = beliefs({
+        "half_life": (priors.half_life, of_half_life), "decay": (priors.decay, of_share),
+        "decay_centre": (priors.decay_centre, lambda value, *_: centre_belief(value))},
+        self.hierarchy, Belief(-0.85))
+    levels = self.hierarchy.levels
+    steps = step_priors(levels, self.hierarchy, believed, priors.decay_sd, priors.decay_spread, 0.5)
+    of_tree = self.part.inputs(steps, priors, np.ones(len(self.laws)))
+    return Decay.inputs(self, data, priors) | of_tree
 
 # %% ../nbs/25_decays.ipynb #15d1a7a8
 class IndependentDecay(Decay):
-    "A prior for each tactical on its own: `law` of the decay, from the `numbers` that were told."
+    "A prior for each tactical on its own: `law` of the decay, from the `numbers` in the priors."
 
     def sizes(self):
         return {"decay_logit": self.hierarchy.num_tacticals}
-
-    def by_tactical(self, value, field, rest):
-        "The values of all tacticals, [N]."
-        return np.array(inherited(value, self.hierarchy, f"Priors({field})", rest)[self.hierarchy.levels[0]], float)
 
     def inputs(self, data, priors):
         numbers = self.numbers(priors)
@@ -109,48 +118,61 @@ class IndependentDecay(Decay):
         v, (*numbers, inside) = free["decay_logit"], tf.unstack(inputs["decay_prior"])
         line = to_decay(v)
         rate = line.forward(v)
-        self.hand_on(rate, inputs, state)
-        return tf.reduce_sum(self.law(*numbers).log_prob(rate) - inside + line.forward_log_det_jacobian(v, 0), axis=-1)
+        self.add_rate(rate, inputs, state)
+        log_density = self.law(*numbers).log_prob(rate) - inside
+        return tf.reduce_sum(log_density + line.forward_log_det_jacobian(v, 0), axis=-1)
 
     def draw(self, rng, draws, inputs):
         *numbers, inside = np.asarray(inputs["decay_prior"])
         chance = rng.uniform(size=(draws, self.hierarchy.num_tacticals)) * np.exp(inside)
-        return {"decay_logit": to_decay(chance).inverse(self.law(*numbers).quantile(chance)).numpy()}
+        rate = self.law(*numbers).quantile(chance)
+        return {"decay_logit": to_decay(chance).inverse(rate).numpy()}
 
-# %% ../nbs/25_decays.ipynb #4da1541d
+# %% ../nbs/25_decays.ipynb #ca86245a
 class BetaDecay(IndependentDecay):
     "decay ~ Beta(alpha, beta), below 0.99."
     listens_to = ("decay", "decay_alpha", "decay_beta")
 
-    def told(self, priors):
+    def numbers(self, priors):
+        "alpha and beta of all tacticals, [N] each."
+        h, both = self.hierarchy, zip(self.stated(priors), ("decay_alpha", "decay_beta"),
+                                      (2.0, 5.0))
+        return [np.array(inherited(value, h, f"Priors({field})", rest)[h.levels[0]], float)
+                for value, field, rest in both]
+
+    def stated(self, priors):
         "alpha and beta, for all or by node: as numbers, or as Beta distributions."
         laws, both = priors.decay, (priors.decay_alpha, priors.decay_beta)
         if laws is None:
             return both
         if both != (2.0, 5.0):
-            raise PrecisionError("Priors(decay) and Priors(decay_alpha), (decay_beta) both speak of decays; say it once")
-        return tuple(each(laws, lambda law, name: number_of(law, "Beta", name, "decay", "decay='beta'"), name) for name in ("concentration1", "concentration0"))
-
-    def numbers(self, priors):
-        return [self.by_tactical(value, field, rest) for value, field, rest in zip(self.told(priors), ("decay_alpha", "decay_beta"), (2.0, 5.0))]
+            raise PrecisionError("Priors(decay) and Priors(decay_alpha), (decay_beta) both speak "
+                                 "of decays; say it once")
+        number = lambda law, name: number_of(law, "Beta", name, "decay", "decay='beta'")
+        return tuple(each(laws, number, name) for name in ("concentration1", "concentration0"))
 
     def law(self, alpha, beta):
         return tfd.Beta(alpha, beta)
 
-
+# %% ../nbs/25_decays.ipynb #e76350cd
 class HalfLifeDecay(IndependentDecay):
     "log half-life ~ N(log median, sd), with a decay below 0.99."
     listens_to = ("half_life", "half_life_sd")
 
     def numbers(self, priors):
+        "Centre and sd of the log half-life of all tacticals, [N] each."
+        def to_belief(value, *_):
+            if not isinstance(value, Law):
+                return belief(value, np.log)
+            return Belief(*(number_of(value, "LogNormal", name, "half_life", "decay='half_life'")
+                            for name in ("loc", "scale")))
+
         h = self.hierarchy
-        log_normal = lambda law: Belief(*(number_of(law, "LogNormal", name, "half_life", "decay='half_life'") for name in ("loc", "scale")))
-        believed = beliefs({"half_life": (priors.half_life, lambda value, *_: log_normal(value) if isinstance(value, Law) else belief(value, np.log))},
-                           h, Belief(np.log(2.0)))
+        believed = beliefs({"half_life": (priors.half_life, to_belief)}, h, Belief(np.log(2.0)))
         return step_priors(h.levels[:1], h, believed, priors.half_life_sd, sd_default=0.7)[0]
 
     def law(self, centre, sd):
         return of_half_life(centre)(tfd.LogNormal(centre, sd))
 
-
+# %% ../nbs/25_decays.ipynb #be31d8b3
 DECAYS = {"nested": NestedDecay, "beta": BetaDecay, "half_life": HalfLifeDecay}

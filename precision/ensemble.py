@@ -33,7 +33,7 @@ from .hierarchy import Hierarchy, as_text
 from .leakage import inspect_metrics
 from .metrics import DOWNSTREAM, Record, Report, read_metrics
 from .model import MMM, Fit
-from .sampling import cannot_write, write_atomically
+from .storage import cannot_write, write_atomically
 from .saving import check_format
 from .summaries import summarise_decay_rates
 

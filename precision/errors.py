@@ -15,7 +15,7 @@ import numpy as np
 
 # %% ../nbs/00_errors.ipynb #2fe3e510
 class PrecisionError(ValueError):
-    "A complaint about input: it names the culprit, says what was expected, what came, and how to mend it."
+    "A complaint about input: the culprit, what was expected, what came, and how to mend it."
 
 
 class PrecisionWarning(UserWarning):
@@ -23,8 +23,9 @@ class PrecisionWarning(UserWarning):
 
 # %% ../nbs/00_errors.ipynb #3ef35955
 def _looks(name) -> str:
-    "What a reader sees of a name: accents joined to their letters, blanks alike, nothing that is invisible."
-    seen = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFKC", str(name)) if unicodedata.category(c) != "Cf")
+    "What a reader sees of a name: accents joined to letters, blanks alike, nothing hidden."
+    joined = unicodedata.normalize("NFKC", str(name))
+    seen = "".join(" " if c.isspace() else c for c in joined if unicodedata.category(c) != "Cf")
     return " ".join(seen.split())
 
 # %% ../nbs/00_errors.ipynb #acefd99b
@@ -33,8 +34,10 @@ def nearest(
     known: list,    # the names that are
 ) -> str:           # a hint with a leading blank, or "" when nothing is near
     "A hint for a misspelt name, ready to be put behind a sentence."
-    if twin := next((str(k) for k in known if _looks(k) == _looks(name) and str(k) != str(name)), None):
-        return f" It looks like {twin!r} and is written with other characters: {ascii(str(name))} here, {ascii(twin)} there. Copy one over the other."
+    alike = (str(k) for k in known if _looks(k) == _looks(name) and str(k) != str(name))
+    if twin := next(alike, None):
+        return (f" It looks like {twin!r} and is written with other characters: {ascii(str(name))} "
+                f"here, {ascii(twin)} there. Copy one over the other.")
     folded = {str(k).casefold(): str(k) for k in known}
     close = difflib.get_close_matches(str(name).casefold(), list(folded), n=1, cutoff=0.6)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
@@ -73,7 +76,8 @@ def check_names(
 ) -> None:                  # nothing; raises `PrecisionError`
     "Raise one `PrecisionError` that lists all duplicated, unknown and missing names among `given`."
     if isinstance(given, (str, bytes)) or not np.iterable(given):
-        raise PrecisionError(f"The {what} must be a list of names, got {given!r:.80}. Expected: {listing(known)}.")
+        raise PrecisionError(f"The {what} must be a list of names, got {given!r:.80}. Expected: "
+                             f"{listing(known)}.")
     given, known = [name if _is_hashable(name) else repr(name) for name in given], list(known)
     twice = [n for n, times in Counter(given).items() if times > 1]
     unknown = [n for n in dict.fromkeys(given) if n not in set(known)]
@@ -83,7 +87,8 @@ def check_names(
     if missing:
         complaints.append(f"Missing: {listing(missing)}.")
     if complaints:
-        raise PrecisionError(f"The {what} do not fit: {' '.join(complaints)} Expected: {listing(known)}.")
+        raise PrecisionError(f"The {what} do not fit: {' '.join(complaints)} Expected: "
+                             f"{listing(known)}.")
 
 # %% ../nbs/00_errors.ipynb #78226f78
 def choose(
@@ -93,7 +98,9 @@ def choose(
 ):                # what stands under the word; raises `PrecisionError`
     "What stands under one of a few words."
     if not isinstance(value, str) or value not in known:
-        raise PrecisionError(f"{option}={value!r:.80} is not known.{nearest(value, known)} Choose from {', '.join(map(repr, known))}")
+        words = ", ".join(map(repr, known))
+        raise PrecisionError(f"{option}={value!r:.80} is not known.{nearest(value, known)} Choose "
+                             f"from {words}")
     return known[value]
 
 # %% ../nbs/00_errors.ipynb #21189db3
@@ -104,5 +111,6 @@ def check_whole(
 ) -> int:        # the number; raises `PrecisionError`
     "A whole number that is large enough."
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise PrecisionError(f"{name} must be a whole number of at least {least}, got {value!r:.80}.")
+        raise PrecisionError(f"{name} must be a whole number of at least {least}, got "
+                             f"{value!r:.80}.")
     return int(value)

@@ -19,6 +19,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from .errors import PrecisionError
+from .patch import patch
 
 # %% ../nbs/23a_laws.ipynb #d9b194d1
 @dataclass(frozen=True)
@@ -31,108 +32,150 @@ class Law:
     def parameters(self) -> tuple:
         return tuple(name for name, _ in self.numbers)
 
-    def build(self, values=None):
-        "TFP's object; `values` stand for the numbers where they are inputs of a program."
-        values = [np.float64(number) for _, number in self.numbers] if values is None else values
-        return getattr(tfd, self.name)(**dict(zip(self.parameters, values)))
-
-    @cached_property
-    def support(self) -> tuple:
-        "(lowest, highest) value; infinite where there is none."
-        with tf.init_scope():  # a number, also while a program is traced
-            ends = self.build().experimental_default_event_space_bijector().forward(np.array([-1e300, 1e300])).numpy()
-        return tuple(float(end) if abs(end) < 1e200 else float(np.copysign(np.inf, end)) for end in np.sort(ends))
-
-    def draws(self, count, seed=0) -> np.ndarray:
-        return self.build().sample(count, seed=np.array([seed, 0], np.int32)).numpy()  # two numbers: the same draws at any time
-
     def __repr__(self):
         return f"{self.name}({', '.join(f'{name}={number:g}' for name, number in self.numbers)})"
 
+# %% ../nbs/23a_laws.ipynb #5fa171f6
+@patch
+def build(self: Law, values=None):
+    "TFP's object; `values` stand for the numbers where they are inputs of a program."
+    values = [np.float64(number) for _, number in self.numbers] if values is None else values
+    return getattr(tfd, self.name)(**dict(zip(self.parameters, values)))
+
+# %% ../nbs/23a_laws.ipynb #fbdb9b7e
+@patch
+@cached_property
+def support(self: Law) -> tuple:
+    "(lowest, highest) value; infinite where there is none."
+    with tf.init_scope():  # a number, also while a program is traced
+        to_values = self.build().experimental_default_event_space_bijector()
+        ends = np.sort(to_values.forward(np.array([-1e300, 1e300])).numpy())
+    return tuple(float(end) if abs(end) < 1e200 else float(np.copysign(np.inf, end))
+                 for end in ends)
+
+# %% ../nbs/23a_laws.ipynb #582a0e60
+@patch
+def draws(self: Law, count, seed=0) -> np.ndarray:
+    "So many draws [count] of a seed, the same at any time."
+    return self.build().sample(count, seed=np.array([seed, 0], np.int32)).numpy()
+
 # %% ../nbs/23a_laws.ipynb #2083dfaa
-def is_distribution(value) -> bool:
+def is_distribution(
+    value,  # anything
+) -> bool:  # False for a `Law`, too
     "Whether this is a distribution of TFP."
     return isinstance(value, tfd.Distribution)
 
+# %% ../nbs/23a_laws.ipynb #1f3408f5
+NEUTRAL = (  # arguments that say nothing of the law
+    "validate_args", "allow_nan_stats", "name", "force_probs_to_zero_outside_support")
 
-NEUTRAL = ("validate_args", "allow_nan_stats", "name", "force_probs_to_zero_outside_support")  # arguments that say nothing of the law
-
-
+# %% ../nbs/23a_laws.ipynb #54a146ac
 def law_of(
     distribution,  # of TFP
     label: str,    # of the prior that it states, for a message
-) -> Law:
+) -> Law:          # equal for equal distributions
     "The distribution by its class and numbers."
     name = type(distribution).__name__
     if getattr(tfd, name, None) is not type(distribution):
-        raise PrecisionError(f"{label} is a {name}, which is no class of tfp.distributions; a class that is, with its numbers, can be saved and compared")
-    for what, shape in (("batch shape", distribution.batch_shape), ("event shape", distribution.event_shape)):
+        raise PrecisionError(f"{label} is a {name}, which is no class of tfp.distributions; a "
+                             "class that is, with its numbers, can be saved and compared")
+    for what, shape in (("batch shape", distribution.batch_shape),
+                        ("event shape", distribution.event_shape)):
         if tuple(shape) != ():
-            raise PrecisionError(f"{label} is a {name} of {what} {tuple(shape)}; a distribution of one number was expected. "
-                                 "For several nodes give {node: distribution}")
-    if not distribution.dtype.is_floating or distribution.experimental_default_event_space_bijector() is None:
-        raise PrecisionError(f"{label} is a {name}, whose values are whole numbers; a distribution of any number was expected")
-    given = {key: value for key, value in distribution.parameters.items() if key not in NEUTRAL and value is not None}
-    return checked_law(name, {key: _number(value, f"{label}: {key} of its {name}") for key, value in given.items()}, label)
+            raise PrecisionError(f"{label} is a {name} of {what} {tuple(shape)}; a distribution "
+                                 "of one number was expected. For several nodes give "
+                                 "{node: distribution}")
+    of_any_number = distribution.dtype.is_floating
+    if not of_any_number or distribution.experimental_default_event_space_bijector() is None:
+        raise PrecisionError(f"{label} is a {name}, whose values are whole numbers; a "
+                             "distribution of any number was expected")
+    given = {key: value for key, value in distribution.parameters.items() if key not in NEUTRAL
+             and value is not None}
+    numbers = {key: _number(value, f"{label}: {key} of its {name}") for key, value in given.items()}
+    return checked_law(name, numbers, label)
 
-
+# %% ../nbs/23a_laws.ipynb #41d89832
 def _number(value, label) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise PrecisionError(f"{label} is {type(value).__name__}; a number was expected, for distributions made of others cannot be saved") from None
+        raise PrecisionError(f"{label} is {type(value).__name__}; a number was expected, for "
+                             "distributions made of others cannot be saved") from None
     if not isfinite(number):
         raise PrecisionError(f"{label} is {number}; a finite number was expected")
     return number
 
-
-def checked_law(name, numbers, label) -> Law:
+# %% ../nbs/23a_laws.ipynb #ece550dd
+def checked_law(
+    name: str,      # of a class in `tfp.distributions`
+    numbers: dict,  # {parameter: number}
+    label: str,     # of the prior that it states, for a message
+) -> Law:           # or a `PrecisionError`
     "A law whose numbers TFP itself accepts."
     law = Law(name, tuple(sorted(numbers.items())))
     try:
         getattr(tfd, name)(**numbers, validate_args=True).sample(seed=0)
     except Exception as error:  # TFP raises whatever its checks raise
-        raise PrecisionError(f"{label} is {law}, which TensorFlow Probability refuses: {str(error).splitlines()[0]}") from None
+        raise PrecisionError(f"{label} is {law}, which TensorFlow Probability refuses: "
+                             f"{str(error).splitlines()[0]}") from None
     return law
 
-
+# %% ../nbs/23a_laws.ipynb #9f6e11fc
 def law_from(
-    name,     # of a class
-    numbers,  # {parameter: number}
-    label: str,
-) -> Law:
-    "The law that a file tells, by the name of its class; nothing else of the file is believed."
+    name,        # of a class
+    numbers,     # {parameter: number}
+    label: str,  # of the prior that it states, for a message
+) -> Law:        # or a `PrecisionError`
+    "The law that a file states, by the name of its class."
     kind = getattr(tfd, name, None) if isinstance(name, str) and name.isidentifier() else None
     if not (isinstance(kind, type) and issubclass(kind, tfd.Distribution)):
-        raise PrecisionError(f"{label} is {name!r}, which is no distribution of TensorFlow Probability")
+        raise PrecisionError(f"{label} is {name!r}, which is no distribution of TensorFlow "
+                             "Probability")
     try:
-        told = kind(**checked_numbers(numbers, f"{label}: {name}"))
+        distribution = kind(**checked_numbers(numbers, f"{label}: {name}"))
     except (TypeError, ValueError) as error:
         raise PrecisionError(f"{label} cannot be read as a {name}: {error}") from None
-    return law_of(told, label)
+    return law_of(distribution, label)
 
-
-def checked_numbers(numbers, label) -> dict:
-    "{parameter: number}, all finite."
+# %% ../nbs/23a_laws.ipynb #f3cc456e
+def checked_numbers(
+    numbers: dict,  # {parameter: number}
+    label: str,     # for a message
+) -> dict:          # {parameter: float}
+    "Numbers of a law, all finite."
     return {str(key): _number(value, f"{label}'s {key}") for key, value in numbers.items()}
 
 # %% ../nbs/23a_laws.ipynb #1ec9128c
-def each(value, function, *more):
+def each(
+    value,     # one, or a mapping from names
+    function,  # of one value, and of what follows
+    *more,     # what follows
+):             # what the function makes of it, by name where there are names
     "A function of one value, or of every one in a mapping from names."
-    return {node: function(one, *more) for node, one in value.items()} if isinstance(value, Mapping) else function(value, *more)
+    if isinstance(value, Mapping):
+        return {node: function(one, *more) for node, one in value.items()}
+    return function(value, *more)
 
-
-def number_of(law, wanted: str, name: str, field: str, option: str) -> float:
-    "A number of a law, which must be of the class that is wanted."
-    if not isinstance(law, Law) or law.name != wanted:
-        raise PrecisionError(f"Priors({field}) is {law!r}; with {option} every line has a {wanted} of its own, so tfd.{wanted}(...) was expected. "
-                             "decay='nested' takes other distributions")
+# %% ../nbs/23a_laws.ipynb #400cd045
+def number_of(
+    law: Law,     # as it was stated
+    kind: str,    # the class that it must be of
+    name: str,    # of the parameter
+    field: str,   # of `Priors`, for the message
+    option: str,  # of the model, for the message
+) -> float:       # the number
+    "A number of a law, which must be of one class."
+    if not isinstance(law, Law) or law.name != kind:
+        raise PrecisionError(f"Priors({field}) is {law!r}; with {option} every line has a {kind} "
+                             f"of its own, so tfd.{kind}(...) was expected. decay='nested' takes "
+                             "other distributions")
     return dict(law.numbers)[name]
 
 # %% ../nbs/23a_laws.ipynb #f838c1b0
 @contextmanager
 def _without_advice():
-    "TensorFlow advises against functions that are traced anew for every shape; draws are, here and there, and nothing follows from it."
+    "Without TensorFlow's advice against functions traced anew for every shape, as draws are here."
     kept, log = lambda record: "retracing" not in record.getMessage(), tf.get_logger()
     log.addFilter(kept)
     try:
@@ -140,34 +183,38 @@ def _without_advice():
     finally:
         log.removeFilter(kept)
 
-
+# %% ../nbs/23a_laws.ipynb #bcc2de7d
 def drawn(
-    law,     # a distribution of TFP
-    rng: np.random.Generator,
-    *shape,
-) -> np.ndarray:
-    "Draws of a law [*shape, ...], with the chance of a generator of NumPy."
+    law,                       # a distribution of TFP
+    rng: np.random.Generator,  # of the draws
+    *shape,                    # of the result
+) -> np.ndarray:               # [*shape, ...]
+    "Draws of a law with the chance of a generator of NumPy."
     with _without_advice():
         return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
 
 # %% ../nbs/23a_laws.ipynb #6178a5f1
-DRAWS, SEED = 20_000, 20  # from which the mean and the standard deviation of r are taken, always the same
+DRAWS, SEED = 20_000, 20  # from which the mean and the sd of r are taken, always the same
 
-
+# %% ../nbs/23a_laws.ipynb #17b6b9bb
 def _from_r(ends, low, high):
     "The bijector from r to n."
     if ends == (True, True):
         return tfb.Sigmoid(low, high)
-    return tfb.Shift(low)(tfb.Exp()) if ends[0] else tfb.Shift(high)(tfb.Scale(-1.0)(tfb.Exp())) if ends[1] else tfb.Identity()
+    if ends[0]:
+        return tfb.Shift(low)(tfb.Exp())
+    return tfb.Shift(high)(tfb.Scale(-1.0)(tfb.Exp())) if ends[1] else tfb.Identity()
 
-
+# %% ../nbs/23a_laws.ipynb #91e0ab46
 @lru_cache(maxsize=1024)
 def _inputs(stated, law, limit) -> tuple:
     low, high = law.support[0], min(law.support[1], limit)
     values = law.draws(DRAWS, SEED)
-    r = _from_r(stated.ends, np.float64(low), np.float64(high)).inverse(values[values < limit]).numpy()
+    r = _from_r(stated.ends, np.float64(low),
+                np.float64(high)).inverse(values[values < limit]).numpy()
     inside = 0.0 if law.support[1] <= limit else float(law.build().log_cdf(np.float64(limit)))
-    return (*(number for _, number in law.numbers), *(end if isfinite(end) else 0.0 for end in (low, high)), r.mean(), r.std(), inside)
+    numbers, ends = (number for _, number in law.numbers), (low, high)
+    return (*numbers, *(end if isfinite(end) else 0.0 for end in ends), r.mean(), r.std(), inside)
 
 # %% ../nbs/23a_laws.ipynb #e262700d
 @dataclass(frozen=True)
@@ -178,36 +225,57 @@ class Stated:
     ends: tuple        # whether there is a (lowest, highest) value
 
     @staticmethod
-    def of(law: Law, limit=np.inf) -> "Stated":
+    def of(
+        law: Law,      # as it was stated
+        limit=np.inf,  # of what the model can take
+    ) -> "Stated":     # without the law's numbers
+        "What a program fixes of a law."
         low, high = law.support
         return Stated(law.name, law.parameters, (isfinite(low), isfinite(min(high, limit))))
 
-    def inputs(self, law: Law, limit=np.inf) -> np.ndarray:
-        "Numbers, (a, b), mean and standard deviation of r, and the log of what lies below the limit."
+    def inputs(
+        self,
+        law: Law,      # with this class
+        limit=np.inf,  # of what the model can take
+    ) -> np.ndarray:   # [length]
+        "Numbers, (a, b), mean and sd of r, and the log of what lies below the limit."
         return np.array(_inputs(self, law, float(limit)))
 
-    def line(self, inputs):
-        "The bijector from z to n."
-        *_, low, high, mean, sd, _ = tf.unstack(inputs)
-        return _from_r(self.ends, low, high)(tfb.Shift(mean)(tfb.Scale(sd)))
+# %% ../nbs/23a_laws.ipynb #2d029249
+@patch
+def line(self: Stated, inputs):
+    "The bijector from z to n."
+    *_, low, high, mean, sd, _ = tf.unstack(inputs)
+    return _from_r(self.ends, low, high)(tfb.Shift(mean)(tfb.Scale(sd)))
 
-    def law(self, inputs):
-        "The law of n, not cut off."
-        return Law(self.name, tuple((name, 0.0) for name in self.parameters)).build(tf.unstack(inputs)[:len(self.parameters)])
 
-    def of_z(self, inputs):
-        "The law of z, not cut off."
-        return tfd.TransformedDistribution(self.law(inputs), tfb.Invert(self.line(inputs)))
+@patch
+def law(self: Stated, inputs):
+    "The law of n, not cut off."
+    numbers = tf.unstack(inputs)[:len(self.parameters)]
+    return Law(self.name, tuple((name, 0.0) for name in self.parameters)).build(numbers)
 
-    def place(self, z, inputs):
-        "(n, what is added to a standard normal's log density) of standardised values z."
-        normal = tfd.Normal(tf.zeros([], z.dtype), 1.0)
-        return self.line(inputs).forward(z), self.of_z(inputs).log_prob(z) - inputs[-1] - normal.log_prob(z)
 
-    def draw(self, rng, count, inputs) -> np.ndarray:
-        "z of so many draws of the law, below its limit, [count]."
-        found, law, high = np.empty(0), self.law(inputs), np.asarray(inputs)[-4] if self.ends[1] else np.inf
-        while len(found) < count:
-            n = drawn(law, rng, 2 * count + 100)
-            found = np.append(found, n[n < high])
-        return self.line(inputs).inverse(found[:count]).numpy()
+@patch
+def of_z(self: Stated, inputs):
+    "The law of z, not cut off."
+    return tfd.TransformedDistribution(self.law(inputs), tfb.Invert(self.line(inputs)))
+
+# %% ../nbs/23a_laws.ipynb #30f06a13
+@patch
+def place(self: Stated, z, inputs):
+    "(n, what is added to a standard normal's log density) of standardised values z."
+    normal = tfd.Normal(tf.zeros([], z.dtype), 1.0)
+    more = self.of_z(inputs).log_prob(z) - inputs[-1] - normal.log_prob(z)
+    return self.line(inputs).forward(z), more
+
+
+@patch
+def draw(self: Stated, rng, count, inputs) -> np.ndarray:
+    "z of so many draws of the law, below its limit, [count]."
+    found, law = np.empty(0), self.law(inputs)
+    high = np.asarray(inputs)[-4] if self.ends[1] else np.inf
+    while len(found) < count:
+        n = drawn(law, rng, 2 * count + 100)
+        found = np.append(found, n[n < high])
+    return self.line(inputs).inverse(found[:count]).numpy()

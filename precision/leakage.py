@@ -8,7 +8,7 @@ __all__ = ['FALSE_ALARMS', 'MAX_REPRODUCED', 'MAX_EQUAL', 'MAX_UPSTREAM', 'outco
 
 # %% ../nbs/81_leakage.ipynb #ec324310
 import warnings
-from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,61 +23,101 @@ def _correlation(a, b) -> float:
     size = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / size) if size > 0 else 0.0
 
-
+# %% ../nbs/81_leakage.ipynb #6676a114
 def outcome_guard(
-    metric: Metric,
+    metric: Metric,     # as `read_metrics` made it
     limit=0.97,         # |correlation| from which exposure counts as an echo
 ) -> list[Record]:      # an alarm for each offender, or one record of the strongest
     "Does anything in this metric correlate with the outcome like a copy of it?"
-    y = metric.data.y[metric.history:]
+    y, name = metric.data.y[metric.history:], metric.name
     seen = [(node, _correlation(x, y)) for node, x in metric.nodes(metric.seen)]
-    alarms = [Record("outcome", metric.name, node, r, limit,
-                     f"{metric.name}, {node}: the correlation with the outcome is {r:.3f}, and {limit:g} or more is an echo, "
-                     "not a cause. Find out how it was counted; leave it out (availability), or use a metric that is "
-                     "recorded before the effect.", True) for node, r in seen if abs(r) >= limit]
+    alarms = [
+        Record("outcome", name, node, r, limit,
+               f"{name}, {node}: the correlation with the outcome is {r:.3f}, and {limit:g} or "
+               "more is an echo, not a cause. Find out how it was counted; leave it out "
+               "(availability), or use a metric that is recorded before the effect.", True)
+        for node, r in seen if abs(r) >= limit]
     node, r = max(seen, key=lambda pair: abs(pair[1]))
-    return alarms or [Record("outcome", metric.name, node, r, limit, f"{metric.name}: of all, {node} correlates most with the "
-                                                                     f"outcome, {r:.2f} (limit {limit:g}).")]
+    strongest = (f"{name}: of all, {node} correlates most with the outcome, {r:.2f} "
+                 f"(limit {limit:g}).")
+    return alarms or [Record("outcome", name, node, r, limit, strongest)]
 
 # %% ../nbs/81_leakage.ipynb #d1bc8d51
 FALSE_ALARMS = 0.05   # at most, per metric
 
 # %% ../nbs/81_leakage.ipynb #f744c944
-def past_guard(
-    metric: Metric,
-) -> list[Record]:   # an alarm for each offender, or one record of the most suspicious
-    "Does anything in this metric follow the outcome instead of leading it?"
-    back = sorted({*range(1, RECENT + 1), *range(metric.lag + 1, metric.lag + RECENT + 1)})
-    start, y = max(metric.history, back[-1]), metric.data.y
-    if len(y) - start < ENOUGH:
-        return [Record("past", metric.name, "", np.nan, FALSE_ALARMS, f"{metric.name}: too few periods to compare the past "
-                                                                      "outcome with the present.")]
+class _Suspicion(NamedTuple):
+    "What was seen of one node: the smallest p-value of all that was tried, and where."
+    p: float       # times the number of tries
+    node: str      # "total" or a tactical
+    back: int      # periods back to the outcome that goes best with the exposure
+    r_past: float  # correlation with that outcome
+    r_now: float   # with the present one
+
+# %% ../nbs/81_leakage.ipynb #8a0beeec
+def _suspicions(metric, back, start) -> list[_Suspicion]:
+    "Every node's exposure from period `start` on, against the outcome of so many periods back."
+    y = metric.data.y
     now, past = y[start:], np.column_stack([y[start - k:len(y) - k] for k in back])
-    nodes, seen, reasons = metric.nodes(metric.seen[start - metric.history:]), [], set()
+    nodes, found = metric.nodes(metric.seen[start - metric.history:]), []
     for node, x in nodes:
         p, r_past, r_now = past_test(x, now, past)
-        tries = len(back) * (1 if len(nodes) == 1 else 2 if node == "total" else 2 * (len(nodes) - 1))
+        share = 1 if len(nodes) == 1 else 2 if node == "total" else 2 * (len(nodes) - 1)
         best = int(np.argmin(p))
-        seen.append((min(1.0, p[best] * tries), node, back[best], r_past[best], r_now))
-    alarms = []
-    for p, node, k, r_past, r_now in (one for one in seen if one[0] < FALSE_ALARMS):
-        text = (f"{metric.name}, {node}: the correlation with the outcome of {k} period{'s' * (k > 1)} earlier is {r_past:.2f}, "
-                f"with the present one {r_now:.2f} (p = {p:.2g}).")
-        feedback = k > metric.lag
-        alarms.append(Record("past", metric.name, node, p, FALSE_ALARMS,
-                             text + ("" if feedback in reasons else " " + _WHY_PAST[feedback]), True))
-        reasons.add(feedback)
-    p, node = min(seen)[:2]
-    return alarms or [Record("past", metric.name, node, p, FALSE_ALARMS, f"{metric.name}: nothing correlates clearly better with "
-                                                                         f"the past outcome (smallest p = {p:.2g}, {node}).")]
+        p_value = min(1.0, p[best] * len(back) * share)
+        found.append(_Suspicion(p_value, node, back[best], r_past[best], r_now))
+    return found
 
-
-_WHY_PAST = {
-    True: "Exposure seems to follow the outcome: are budgets set by past sales? Then its effect is overstated; add what drives "
-          "the budget as a control, or calibrate with an experiment.",
-    False: "The exposure took place no later than that outcome, so it is no feedback: the lag is longer than the effect takes, "
-           "or the metric counts the outcome itself. Shorten the lag or leave the metric out.",
+# %% ../nbs/81_leakage.ipynb #a1474088
+_WHY_PAST = {  # {was the exposure later than that outcome?: what to make of it}
+    True: "Exposure seems to follow the outcome: are budgets set by past sales? Then its effect is "
+          "overstated; add what drives the budget as a control, or calibrate with an experiment.",
+    False: "The exposure took place no later than that outcome, so it is no feedback: the lag is "
+           "longer than the effect takes, or the metric counts the outcome itself. Shorten the lag "
+           "or leave the metric out.",
 }
+
+
+def _accusations(metric, suspicions) -> list[Record]:
+    "An alarm for each node whose p-value is too small; each remedy is said once."
+    alarms, explained = [], set()
+    for p, node, k, r_past, r_now in suspicions:
+        if p < FALSE_ALARMS:
+            text = (f"{metric.name}, {node}: the correlation with the outcome of "
+                    f"{k} period{'s' * (k > 1)} earlier is {r_past:.2f}, "
+                    f"with the present one {r_now:.2f} (p = {p:.2g}).")
+            feedback = k > metric.lag
+            text += "" if feedback in explained else " " + _WHY_PAST[feedback]
+            alarms.append(Record("past", metric.name, node, p, FALSE_ALARMS, text, True))
+            explained.add(feedback)
+    return alarms
+
+# %% ../nbs/81_leakage.ipynb #bfbcab5c
+def past_guard(
+    metric: Metric,  # as `read_metrics` made it
+) -> list[Record]:   # an alarm for each offender, or one record of the most suspicious
+    "Does anything in this metric follow the outcome instead of leading it?"
+    tries = range(1, RECENT + 1)
+    back = sorted({*tries, *(metric.lag + k for k in tries)})
+    start, record = max(metric.history, back[-1]), ("past", metric.name)
+    if len(metric.data.y) - start < ENOUGH:
+        text = f"{metric.name}: too few periods to compare the past outcome with the present."
+        return [Record(*record, "", np.nan, FALSE_ALARMS, text)]
+    suspicions = _suspicions(metric, back, start)
+    worst = min(suspicions)
+    text = (f"{metric.name}: nothing correlates clearly better with the past outcome "
+            f"(smallest p = {worst.p:.2g}, {worst.node}).")
+    calm = [Record(*record, worst.node, worst.p, FALSE_ALARMS, text)]
+    return _accusations(metric, suspicions) or calm
+
+# %% ../nbs/81_leakage.ipynb #41469f23
+def _rebuilt(name, value, limit, text) -> Record:
+    "A record of what was seen, with the remedy where it is too much."
+    text, alarm = f"{name}: {text}", value >= limit
+    if alarm:
+        text += (" It seems to be counted from the outcome itself, and would explain it by itself; "
+                 "leave the metric out.")
+    return Record("reproduction", name, "total", value, limit, text, alarm)
 
 # %% ../nbs/81_leakage.ipynb #55308d6d
 MAX_REPRODUCED = 0.9  # R² of the outcome on a metric's total
@@ -85,21 +125,20 @@ MAX_EQUAL = 0.5       # share of periods in which a total equals the outcome
 
 
 def reproduction_guard(
-    metric: Metric,
-) -> list[Record]:
+    metric: Metric,   # as `read_metrics` made it
+) -> list[Record]:    # of the R², and of equality where there is too much of it
     "Is this metric's total the outcome in other words, before or after the lag?"
-    y, own, seen = metric.data.y, metric.data.U.sum(axis=1), metric.seen.sum(axis=1)
+    y, name = metric.data.y, metric.name
+    own, seen = metric.data.U.sum(axis=1), metric.seen.sum(axis=1)
     r2, when = max((_correlation(own, y) ** 2, "in the periods of its own"),
                    (_correlation(seen, y[metric.history:]) ** 2, "as the model sees it"))
     equal = np.isclose(own, y, rtol=1e-9, atol=0).mean()
-    said = [Record("reproduction", metric.name, "total", r2, MAX_REPRODUCED,
-                   f"{metric.name}: its total explains {r2:.0%} of the outcome, {when} (limit {MAX_REPRODUCED:.0%}).",
-                   r2 >= MAX_REPRODUCED)]
+    texts = [(r2, MAX_REPRODUCED, f"its total explains {r2:.0%} of the outcome, {when} "
+                                  f"(limit {MAX_REPRODUCED:.0%}).")]
     if equal >= MAX_EQUAL:
-        said.append(Record("reproduction", metric.name, "total", equal, MAX_EQUAL,
-                           f"{metric.name}: its total equals the outcome in {equal:.0%} of the periods.", True))
-    remedy = " It seems to be counted from the outcome itself, and would explain it by itself; leave the metric out."
-    return [Record(**asdict(r) | {"sentence": r.sentence + remedy}) if r.alarm else r for r in said]
+        same = f"its total equals the outcome in {equal:.0%} of the periods."
+        texts.append((equal, MAX_EQUAL, same))
+    return [_rebuilt(name, *text) for text in texts]
 
 # %% ../nbs/81_leakage.ipynb #b9c7ae17
 MAX_UPSTREAM = 0.8    # adjusted R² of a downstream total on upstream ones
@@ -110,34 +149,46 @@ def _adjusted_r2(y, X) -> float:
     X = np.column_stack([np.ones(len(y)), X / np.maximum(np.abs(X).max(axis=0), 1e-300)])
     coefficients, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
     rest, free = y - X @ coefficients, len(y) - rank
-    return 1 - (rest @ rest / free) / (y.var() * len(y) / (len(y) - 1)) if free > 0 and y.var() > 0 else np.nan
+    if free <= 0 or y.var() == 0:
+        return np.nan
+    return 1 - (rest @ rest / free) / (y.var() * len(y) / (len(y) - 1))
 
+# %% ../nbs/81_leakage.ipynb #dfbe0a78
+def _explained(metrics, name, upstream) -> float:
+    "Adjusted R² of a metric's total on the upstream totals of the same tacticals, now and before."
+    who = metrics[name].usable
+    total = {n: metrics[n].data.U[:, who].sum(axis=1) for n in (*upstream, name)}
+    lagged = lambda x, k: x[RECENT - k:len(x) - k]
+    regressors = [lagged(total[n], k) for n in upstream for k in range(RECENT + 1)]
+    y = total[name][RECENT:]
+    return _adjusted_r2(y, np.column_stack(regressors)) if regressors else np.nan
 
+# %% ../nbs/81_leakage.ipynb #be1e77d9
 def upstream_guard(
     metrics: dict,     # {metric: Metric}
     downstream: list,  # names, each downstream of those before it
-) -> list[Record]:
+) -> list[Record]:     # one for each downstream metric that has others upstream
     "Are downstream metrics mostly explained by upstream ones?"
-    upstream, said = [name for name in metrics if name not in downstream], []
+    upstream, records = [name for name in metrics if name not in downstream], []
     for name in (name for name in downstream if name in metrics):
-        who = metrics[name].usable
-        total = {n: metrics[n].data.U[:, who].sum(axis=1) for n in (*upstream, name)}
-        regressors = [total[n][RECENT - k:len(total[n]) - k] for n in upstream for k in range(RECENT + 1)]
-        r2 = _adjusted_r2(total[name][RECENT:], np.column_stack(regressors)) if regressors else np.nan
-        text = f"{name}: {', '.join(upstream)} of the same tacticals explain {max(r2, 0):.0%} of its total (limit {MAX_UPSTREAM:.0%})."
-        remedy = (" It mostly repeats what happened upstream: its weight is no further evidence, and credit given to it is "
-                  "taken from upstream. Read the upstream metric's contributions first.")
+        r2 = _explained(metrics, name, upstream)
+        text = (f"{name}: {', '.join(upstream)} of the same tacticals explain {max(r2, 0):.0%} "
+                f"of its total (limit {MAX_UPSTREAM:.0%}).")
+        if r2 >= MAX_UPSTREAM:
+            text += (" It mostly repeats what happened upstream: its weight is no further "
+                     "evidence, and credit given to it is taken from upstream. "
+                     "Read the upstream metric's contributions first.")
         if np.isfinite(r2):
-            said.append(Record("upstream", name, "total", r2, MAX_UPSTREAM,
-                               text + (remedy if r2 >= MAX_UPSTREAM else ""), r2 >= MAX_UPSTREAM))
+            alarm = r2 >= MAX_UPSTREAM
+            records.append(Record("upstream", name, "total", r2, MAX_UPSTREAM, text, alarm))
         upstream.append(name)
-    return said
+    return records
 
 # %% ../nbs/81_leakage.ipynb #90e856fd
 class LeakageError(PrecisionError):
     "Exposure that is the outcome in other words."
 
-
+# %% ../nbs/81_leakage.ipynb #9ca23d8c
 def inspect_metrics(
     metrics: dict,          # {metric: Metric}, from `read_metrics`
     downstream=DOWNSTREAM,  # names, each downstream of those before it
@@ -145,11 +196,13 @@ def inspect_metrics(
     on_leakage="raise",     # or "warn"
 ) -> list[Record]:          # raises `LeakageError`, or warns, for echoes
     "What all guards see."
-    echoes = [record for metric in metrics.values() for record in outcome_guard(metric, max_correlation)]
-    said = " ".join(record.sentence for record in echoes if record.alarm)
-    if said and on_leakage == "raise":
-        raise LeakageError(f"{said} To go on all the same, pass on_leakage='warn'")
-    if said:
-        warnings.warn(said, PrecisionWarning, stacklevel=3)
-    return [*echoes, *(r for metric in metrics.values() for r in past_guard(metric)),
-            *(r for metric in metrics.values() for r in reproduction_guard(metric)), *upstream_guard(metrics, downstream)]
+    each = list(metrics.values())
+    echoes = [record for metric in each for record in outcome_guard(metric, max_correlation)]
+    complaint = " ".join(record.sentence for record in echoes if record.alarm)
+    if complaint and on_leakage == "raise":
+        raise LeakageError(f"{complaint} To go on all the same, pass on_leakage='warn'")
+    if complaint:
+        warnings.warn(complaint, PrecisionWarning, stacklevel=3)
+    past = [record for metric in each for record in past_guard(metric)]
+    rebuilt = [record for metric in each for record in reproduction_guard(metric)]
+    return [*echoes, *past, *rebuilt, *upstream_guard(metrics, downstream)]

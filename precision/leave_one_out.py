@@ -24,7 +24,7 @@ def log_likelihoods(
     "Log density of every outcome given each draw, units of y."
     values = in_users_units(posterior, named_values(posterior, samples, seed), seed)
     flat = chains_together(values)
-    media, noise = posterior.blocks[2:4]
+    media, noise = posterior.blocks.media, posterior.blocks.noise
     mean = Accounts(posterior.data, media.curve, media.normalize, flat).fitted()
     return noise.pointwise(posterior.data.y - mean, flat).reshape(*values["sigma"].shape, -1)
 

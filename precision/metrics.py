@@ -19,17 +19,19 @@ import pandas as pd
 from .data import MIN_PERIODS, Controls, Dataset, _as_array, prepare
 from .errors import PrecisionError, check_names
 from .hierarchy import Hierarchy
+from .patch import patch
 from .periods import same_index
 from .tables import as_pandas, is_dated
 
 # %% ../nbs/80_metrics.ipynb #2c807ad1
-HEADINGS = {
-    "lags": "Lags", "availability": "Availability", "offline": "Offline channels", "usable": "Usable tacticals",
-    "outcome": "Correlation with the outcome", "past": "Past outcome", "reproduction": "Reproduction of the outcome",
-    "upstream": "Upstream metrics", "sampling": "Sampling", "loo": "Leave-one-out", "weights": "Weights",
+HEADINGS = {  # {guard: heading of its records}
+    "lags": "Lags", "availability": "Availability", "offline": "Offline channels",
+    "usable": "Usable tacticals", "outcome": "Correlation with the outcome", "past": "Past outcome",
+    "reproduction": "Reproduction of the outcome", "upstream": "Upstream metrics",
+    "sampling": "Sampling", "loo": "Leave-one-out", "weights": "Weights",
 }
 
-
+# %% ../nbs/80_metrics.ipynb #05db3a6c
 @dataclass(frozen=True)
 class Record:
     "What one guard saw at one place."
@@ -45,11 +47,11 @@ class Record:
         for name, kind in (("value", float), ("limit", float), ("alarm", bool)):
             object.__setattr__(self, name, kind(getattr(self, name)))
 
-
+# %% ../nbs/80_metrics.ipynb #758fed3e
 @dataclass(frozen=True, repr=False)
 class Report:
     "What each guard saw and did, in order; prints as text."
-    records: tuple = ()
+    records: tuple = ()  # of `Record`
 
     @property
     def findings(self) -> list[Record]:
@@ -58,16 +60,17 @@ class Report:
 
     def to_frame(self) -> pd.DataFrame:
         "One row a record."
-        return pd.DataFrame([asdict(record) for record in self.records], columns=list(Record.__dataclass_fields__))
+        return pd.DataFrame(map(asdict, self.records), columns=[*Record.__dataclass_fields__])
 
     def __repr__(self):
-        lines = [f"{len(self.findings)} of {len(self.records)} entries ask for attention (marked !)."]
+        count = f"{len(self.findings)} of {len(self.records)}"
+        lines = [f"{count} entries ask for attention (marked !)."]
         for guard, heading in HEADINGS.items():
             mine = [record for record in self.records if record.guard == guard]
             lines += ["", heading] if mine else []
             for record in mine:
-                lines.append(textwrap.fill(record.sentence, 110, initial_indent="! " if record.alarm else "  ",
-                                           subsequent_indent="    "))
+                mark = "! " if record.alarm else "  "
+                lines.append(textwrap.fill(mark + record.sentence, 110, subsequent_indent="    "))
         return "\n".join(lines)
 
 # %% ../nbs/80_metrics.ipynb #3ea6b6d5
@@ -75,90 +78,114 @@ def check_lags(
     metric_lags: dict,  # {metric: periods}, or None
     metrics: list,      # names of all metrics
 ) -> dict:              # {metric: lag}, complete: 0 where none was given
-    "Lags by metric; raises `PrecisionError` for unknown metrics and for lags that are no whole number >= 0."
+    "Lags by metric; `PrecisionError` for unknown metrics and lags that are no whole number >= 0."
     if metric_lags is not None and not isinstance(metric_lags, Mapping):
         raise PrecisionError(f"metric_lags is a mapping like {{'clicks': 1}}; got {metric_lags!r}")
     given = dict(metric_lags or {})
     check_names(given, metrics, "keys of metric_lags", complete=False)
     for name, lag in given.items():
         if isinstance(lag, bool) or not isinstance(lag, Integral) or lag < 0:
-            raise PrecisionError(f"metric_lags[{name!r}] must be a whole number of periods, zero or more, by which the model "
-                                 f"looks back; got {lag!r}")
+            raise PrecisionError(
+                f"metric_lags[{name!r}] must be a whole number of periods, zero or more, "
+                f"by which the model looks back; got {lag!r}")
     return {name: int(given.get(name, 0)) for name in metrics}
 
-
+# %% ../nbs/80_metrics.ipynb #c22e34b2
 def _lag_records(lags, periods, controls) -> list[Record]:
     "Check that enough periods are left, and say which."
     longest = max(lags, key=lags.get)
     history, need = lags[longest], max(MIN_PERIODS, controls + 3)
     if periods - history < need:
-        raise PrecisionError(f"metric_lags[{longest!r}] = {history} leaves {max(periods - history, 0)} of {periods} periods to "
-                             f"score, and at least {need} are needed; shorten the lag")
-    said = [Record("lags", name, "", lag, np.nan, f"{name}: the model at period t sees the {name} of period t - {lag}.")
-            for name, lag in lags.items() if lag]
-    scored = f"The first {history} of {periods} periods are history for every metric: no model is scored on them."
-    return said + [Record("lags", "", "", history, np.nan, scored if history else f"No lags: all {periods} periods are scored.")]
+        raise PrecisionError(
+            f"metric_lags[{longest!r}] = {history} leaves {max(periods - history, 0)} of {periods} "
+            f"periods to score, and at least {need} are needed; shorten the lag")
+    text = "{0}: the model at period t sees the {0} of period t - {1}."
+    records = [Record("lags", name, "", lag, np.nan, text.format(name, lag))
+               for name, lag in lags.items() if lag]
+    scored = (f"The first {history} of {periods} periods are history for every metric: no model "
+              "is scored on them." if history else f"No lags: all {periods} periods are scored.")
+    return records + [Record("lags", "", "", history, np.nan, scored)]
 
-# %% ../nbs/80_metrics.ipynb #288cb0a7
+# %% ../nbs/80_metrics.ipynb #2092f8c0
 def _flags(values, where) -> np.ndarray:
     "Yes or no, cell by cell."
     values = _as_array(values, where)
     if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise PrecisionError(f"{where} must hold True and False only, or be a list of names of tacticals; got "
-                             f"{values.dtype} values")
+        raise PrecisionError(f"{where} must hold True and False only, or be a list of names of "
+                             f"tacticals; got {values.dtype} values")
     return values.astype(bool)
 
 
+def _by_name(rule, where, tacticals):
+    "Flags in the hierarchy's order; a list without flags names those that are measured."
+    if isinstance(rule, pd.DataFrame):
+        check_names(list(rule.columns), tacticals, f"columns of {where}")
+        return rule[tacticals].to_numpy()
+    if isinstance(rule, (Mapping, pd.Series)):
+        check_names(list(rule.keys()), tacticals, f"names in {where}")
+        return [rule[name] for name in tacticals]
+    check_names(list(rule), tacticals, f"names in {where}", complete=False)
+    return [name in rule for name in tacticals]
+
+# %% ../nbs/80_metrics.ipynb #887de7c7
+def _as_flags(rule, where, tacticals, index):
+    "Whatever came, as flags [N] or [T, N]: matched by name where there are names."
+    if isinstance(rule, (set, frozenset)):
+        return _by_name(rule, where, tacticals)
+    if not (isinstance(rule, Mapping) and all(np.ndim(flag) == 0 for flag in rule.values())):
+        rule = as_pandas(rule, where)
+    if isinstance(rule, pd.Series) and not is_dated(rule):
+        rule = rule.to_numpy()
+    if isinstance(rule, pd.DataFrame) and is_dated(rule) and len(rule) == len(index):
+        if not same_index(rule.index, index):
+            raise PrecisionError(
+                f"{where} and y must have the same index; align them by date first")
+    if isinstance(rule, str):
+        raise PrecisionError(f"{where} must be a list of names; write [{rule!r}]")
+    if isinstance(rule, (pd.DataFrame, Mapping, pd.Series)):
+        return _by_name(rule, where, tacticals)
+    if not _as_array(rule, where).ndim:
+        raise PrecisionError(f"{where} must be a list of names of tacticals, or say True and False "
+                             f"of each; got {rule!r:.60}")
+    if not len(rule) or np.asarray(rule).dtype.kind in "OU":
+        return _by_name(rule, where, tacticals)
+    return rule
+
+# %% ../nbs/80_metrics.ipynb #9960012e
 def measured_for(
     rule,             # names; name -> bool; bool [N]; or bool [T, N], a frame or an array
     where: str,       # what to call it in a message
     tacticals: list,  # [N] names, in the hierarchy's order
     index,            # [T] periods
 ) -> np.ndarray:      # [N] in how many periods each tactical is not measured
-    "Periods without measurement, by tactical; raises `PrecisionError` for unknown or missing names."
-    if not isinstance(rule, (set, frozenset)) and not (isinstance(rule, Mapping) and all(np.ndim(flag) == 0 for flag in rule.values())):
-        rule = as_pandas(rule, where)
-    if isinstance(rule, pd.Series) and not is_dated(rule):
-        rule = rule.to_numpy()
-    if isinstance(rule, pd.DataFrame):
-        if is_dated(rule) and len(rule) == len(index) and not same_index(rule.index, index):
-            raise PrecisionError(f"{where} and y must have the same index; align them by date first")
-        check_names(list(rule.columns), tacticals, f"columns of {where}")
-        rule = rule[tacticals].to_numpy()
-    elif isinstance(rule, (Mapping, pd.Series)):
-        check_names(list(rule.keys()), tacticals, f"names in {where}")
-        rule = [rule[name] for name in tacticals]
-    elif isinstance(rule, str):
-        raise PrecisionError(f"{where} must be a list of names; write [{rule!r}]")
-    elif not isinstance(rule, (set, frozenset)) and not _as_array(rule, where).ndim:
-        raise PrecisionError(f"{where} must be a list of names of tacticals, or say True and False of each; got {rule!r:.60}")
-    elif isinstance(rule, (set, frozenset)) or not len(rule) or np.asarray(rule).dtype.kind in "OU":
-        check_names(list(rule), tacticals, f"names in {where}", complete=False)
-        rule = [name in rule for name in tacticals]
-    flags = _flags(rule, where)
-    if flags.shape not in {(len(tacticals),), (len(index), len(tacticals))}:
-        raise PrecisionError(f"{where} must have shape [{len(tacticals)}], one flag a tactical, or [{len(index)}, "
-                             f"{len(tacticals)}], one a period and tactical; got {flags.shape}")
-    return (~np.broadcast_to(flags, (len(index), len(tacticals)))).sum(axis=0)
+    "Periods without measurement, by tactical; `PrecisionError` for unknown or missing names."
+    flags = _flags(_as_flags(rule, where, tacticals, index), where)
+    periods, lines = len(index), len(tacticals)
+    if flags.shape not in {(lines,), (periods, lines)}:
+        raise PrecisionError(
+            f"{where} must have shape [{lines}], one flag a tactical, or [{periods}, {lines}], "
+            f"one a period and tactical; got {flags.shape}")
+    return (~np.broadcast_to(flags, (periods, lines))).sum(axis=0)
 
 # %% ../nbs/80_metrics.ipynb #9955d64c
 def _availability(availability, metrics, tacticals, index) -> tuple[dict, list]:
     "{metric: which tacticals are measured [N]}, and what was left out."
     if availability is not None and not isinstance(availability, Mapping):
-        raise PrecisionError(f"availability is a mapping from metrics to tacticals; got {type(availability).__name__}")
+        kind = type(availability).__name__
+        raise PrecisionError(f"availability is a mapping from metrics to tacticals; got {kind}")
     availability = dict(availability or {})
     check_names(availability, metrics, "keys of availability", complete=False)
-    measured, said = {}, []
+    measured, records = {}, []
     for name in metrics:
         gaps = np.zeros(len(tacticals), int)
         if name in availability:
             gaps = measured_for(availability[name], f"availability[{name!r}]", tacticals, index)
         measured[name] = gaps == 0
-        for tactical, gap in zip(tacticals, gaps):
-            if gap:
-                said.append(Record("availability", name, tactical, gap, np.nan,
-                                   f"{name}: {tactical} is left out, not measured in {gap} of {len(index)} periods."))
-    return measured, said
+        text = "{}: {} is left out, not measured in {} of {} periods."
+        records += [Record("availability", name, tactical, gap, np.nan, 
+                           text.format(name, tactical, gap, len(index)))
+                    for tactical, gap in zip(tacticals, gaps) if gap]
+    return measured, records
 
 # %% ../nbs/80_metrics.ipynb #d2404fa3
 DOWNSTREAM = ("clicks", "conversions")
@@ -167,37 +194,37 @@ DOWNSTREAM = ("clicks", "conversions")
 def _names(given, what) -> list:
     "A list of names, not one string."
     if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise PrecisionError(f"{what} must be a list of names; got {given!r}. Try {what}=[{given!r}]")
+        raise PrecisionError(
+            f"{what} must be a list of names; got {given!r}. Try {what}=[{given!r}]")
     return list(given)
 
 
+def _barred(hierarchy, offline_channels) -> dict:
+    "{offline channel: its tacticals}."
+    top = hierarchy.levels[-1]
+    channels = _names(() if offline_channels is None else offline_channels, "offline_channels")
+    check_names(channels, hierarchy.names[top], "offline_channels", complete=False)
+    return {channel: hierarchy.descendants(channel, top) for channel in channels}
+
+# %% ../nbs/80_metrics.ipynb #ac465601
 def _offline(hierarchy, offline_channels, downstream_metrics, metrics) -> tuple[dict, list]:
     "{metric: which tacticals are not barred [N]}, and what was left out."
-    channels = _names(offline_channels if offline_channels is not None else (), "offline_channels")
+    barred = _barred(hierarchy, offline_channels)
     downstream = _names(downstream_metrics, "downstream_metrics")
-    check_names(channels, hierarchy.names[hierarchy.levels[-1]], "offline_channels", complete=False)
     if tuple(downstream) != DOWNSTREAM:
         check_names(downstream, list(metrics), "downstream_metrics", complete=False)
-    barred = {channel: hierarchy.descendants(channel, hierarchy.levels[-1]) for channel in channels}
-    everyone = hierarchy.names[hierarchy.levels[0]]
-    online = {name: ~np.isin(everyone, sum(barred.values(), []) if name in downstream else []) for name in metrics}
+    everyone, lines = hierarchy.names[hierarchy.levels[0]], sum(barred.values(), [])
+    online = {name: ~np.isin(everyone, lines if name in downstream else []) for name in metrics}
     return online, [
-        Record("offline", name, channel, np.nan, np.nan, f"{name}: the offline channel {channel} is left out ({', '.join(who)}).")
+        Record("offline", name, channel, np.nan, np.nan,
+               f"{name}: the offline channel {channel} is left out ({', '.join(who)}).")
         for name in metrics if name in downstream for channel, who in barred.items()]
 
 # %% ../nbs/80_metrics.ipynb #38aecb9d
-def _scored_controls(data, history):
-    "Controls of the scored periods, with the priors that they brought; those columns leave that are the same in all of them."
-    Z = pd.DataFrame(data.Z[history:], data.time[history:], list(data.controls))
-    if data.control_unit_sd is not None:
-        return Controls(Z, data.control_unit_sd, notes=data.control_notes).varying()
-    return Z if data.controls else None
-
-
 @dataclass(frozen=True, eq=False)
 class Metric:
     "One metric as the model sees it: shifted, and zero for tacticals that are left out."
-    name: str
+    name: str            # as in `U_metrics`
     data: Dataset        # all periods, each exposure in its own
     usable: np.ndarray   # bool [N]: measured, not barred, and with exposure in the scored periods
     lag: int             # L
@@ -213,24 +240,42 @@ class Metric:
         "Exposure in the scored periods [T - M, N]."
         return self.data.U[self.rows]
 
-    @property
-    def inputs(self) -> dict:
-        "Arguments of `MMM.fit`: the scored periods, and before them the exposure that only carries over."
-        data, time = self.data, self.data.time[self.history:]
-        return {"y": pd.Series(data.y[self.history:], time), "U": self.seen, "Z": _scored_controls(data, self.history),
-                "spend": None if data.spend is None else data.spend[self.rows],
-                "U_history": data.U[:self.rows.start] if self.rows.start else None}
+# %% ../nbs/80_metrics.ipynb #ed42b62f
+def _scored_controls(data, history):
+    "Controls of the scored periods, with their priors, without those that do not vary there."
+    Z = pd.DataFrame(data.Z[history:], data.time[history:], list(data.controls))
+    if data.control_unit_sd is not None:
+        return Controls(Z, data.control_unit_sd, notes=data.control_notes).varying()
+    return Z if data.controls else None
 
-    def nodes(self, exposure) -> list:
-        "(name, series) of the total and of every usable tactical."
-        names = self.data.hierarchy.names[self.data.hierarchy.levels[0]]
-        parts = [(names[i], exposure[:, i]) for i in np.flatnonzero(self.usable)]
-        return parts if len(parts) == 1 else [("total", exposure.sum(axis=1)), *parts]
+# %% ../nbs/80_metrics.ipynb #960be760
+@patch
+@property
+def inputs(self: Metric) -> dict:
+    "Arguments of `MMM.fit`: the scored periods, and before them what only carries over."
+    data, time = self.data, self.data.time[self.history:]
+    return {
+        "y": pd.Series(data.y[self.history:], time), "U": self.seen,
+        "Z": _scored_controls(data, self.history),
+        "spend": None if data.spend is None else data.spend[self.rows],
+        "U_history": data.U[:self.rows.start] if self.rows.start else None,
+    }
+
+# %% ../nbs/80_metrics.ipynb #d761772d
+@patch
+def nodes(
+    self: Metric,
+    exposure,  # [T, N], of any periods
+) -> list:     # (name, series [T]); only one, where only one tactical is usable
+    "The total and every usable tactical, by name."
+    names = self.data.hierarchy.names[self.data.hierarchy.levels[0]]
+    parts = [(names[i], exposure[:, i]) for i in np.flatnonzero(self.usable)]
+    return parts if len(parts) == 1 else [("total", exposure.sum(axis=1)), *parts]
 
 # %% ../nbs/80_metrics.ipynb #d71de0bb
 @contextmanager
 def _naming(metric):
-    "Messages of the door, in the words of the ensemble."
+    "Messages about the data, in the words of the ensemble."
     try:
         yield
     except PrecisionError as error:
@@ -242,16 +287,14 @@ def _naming(metric):
                 text = f"{label}: {text}"
         raise PrecisionError(text) from None
 
-
+# %% ../nbs/80_metrics.ipynb #0a2dca1a
 def _blank(table, tacticals, out):
     "A table with zeros for the tacticals that are left out, whatever stood there."
     if isinstance(table, pd.Series):
-        table = table.to_frame(tacticals[0] if table.name is None and len(tacticals) == 1 else table.name)
+        nameless = table.name is None and len(tacticals) == 1
+        table = table.to_frame(tacticals[0] if nameless else table.name)
     if isinstance(table, pd.DataFrame):
-        table = table.copy()
-        for name in np.asarray(tacticals)[out]:
-            table[name] = 0.0
-        return table
+        return table.assign(**{name: 0.0 for name in np.asarray(tacticals)[out]})
     table = np.array(table)
     if table.ndim == 2 and table.shape[1] == len(tacticals):
         table[:, out] = 0
@@ -259,12 +302,11 @@ def _blank(table, tacticals, out):
 
 
 def _is_zero(table) -> bool:
-    values = np.asarray(table)
-    return values.dtype.kind in "biuf" and not values.any()
+    return (values := np.asarray(table)).dtype.kind in "biuf" and not values.any()
 
-
+# %% ../nbs/80_metrics.ipynb #9581675f
 def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
-    "One metric through the door, or None when no tactical is left."
+    "One metric, matched and checked, or None when no tactical is left."
     tacticals = hierarchy.names[hierarchy.levels[0]]
     with _naming(name):
         table = _blank(table, tacticals, ~usable)
@@ -281,17 +323,56 @@ def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
 
 # %% ../nbs/80_metrics.ipynb #0a9ad1c0
 def _outcome_first(hierarchy, y, U_metrics, Z, spend):
-    "The outcome with the periods' index; it and the controls are checked on their own."
+    "The outcome with the periods' index, and the number of controls; both checked on their own."
     rows = Z.frame if isinstance(Z, Controls) else Z
     y = y.iloc[:, 0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else y
-    tables = [t for t in (*U_metrics.values(), rows, spend) if is_dated(t) and len(t) == np.size(y)]
+    tables = (*U_metrics.values(), rows, spend)
+    tables = [t for t in tables if is_dated(t) and len(t) == np.size(y)]
     if tables and np.ndim(y) == 1 and not is_dated(y):
         y = pd.Series(np.asarray(y), tables[0].index)
     with _naming(None):
         checked = prepare(hierarchy, y, np.ones((np.size(y), hierarchy.num_tacticals)), Z)
-    return y if isinstance(y, pd.Series) else pd.Series(checked.y), 0 if isinstance(Z, Controls) else len(checked.controls)
+    y = y if isinstance(y, pd.Series) else pd.Series(checked.y)
+    return y, 0 if isinstance(Z, Controls) else len(checked.controls)
 
 
+def _check_metrics(U_metrics):
+    "Raise a `PrecisionError` unless it is a mapping from names to something."
+    if not isinstance(U_metrics, Mapping) or not len(U_metrics):
+        kind = "none" if isinstance(U_metrics, Mapping) else type(U_metrics).__name__
+        raise PrecisionError("U_metrics must map names of metrics to exposure, like "
+                             f"{{'impressions': U}}; got {kind}")
+    if odd := [name for name in U_metrics if not isinstance(name, str) or not name.strip()]:
+        raise PrecisionError(f"names of metrics must be text; got {odd[0]!r}")
+
+# %% ../nbs/80_metrics.ipynb #38d5d3ab
+def _usable_in(name, metric, idle, tacticals) -> Record:
+    "What is left of one metric; idle: measured, and without exposure in the scored periods."
+    count = 0 if metric is None else metric.usable.sum()
+    text = f"{name}: {count} of {len(tacticals)} tacticals are usable"
+    text += f"; without exposure in the scored periods: {', '.join(idle)}" if len(idle) else ""
+    text += "; the metric is left out" if metric is None else ""
+    return Record("usable", name, "", count, 1, text + ".", metric is None)
+
+# %% ../nbs/80_metrics.ipynb #1ed0c7b4
+def _usable_records(metrics, measured, online, tacticals) -> list[Record]:
+    "What is left of each metric, and who is left with no metric at all."
+    records, tacticals = [], np.asarray(tacticals)
+    estimated = np.zeros(len(tacticals), bool)
+    for name, metric in metrics.items():
+        usable = np.zeros(len(tacticals), bool) if metric is None else metric.usable
+        idle = tacticals[measured[name] & online[name] & ~usable]
+        estimated |= usable
+        records.append(_usable_in(name, metric, idle, tacticals))
+    if not estimated.any():
+        raise PrecisionError(" ".join([
+            "no metric has a usable tactical:", *(record.sentence for record in records),
+            "Look at availability, offline_channels and downstream_metrics"]))
+    text = "{} is usable in no metric, so nothing is said about it."
+    return records + [Record("usable", "", tactical, 0, 1, text.format(tactical), True)
+                      for tactical in tacticals[~estimated]]
+
+# %% ../nbs/80_metrics.ipynb #8e259bd0
 def read_metrics(
     hierarchy: Hierarchy,
     y,                              # outcome [T]
@@ -303,40 +384,17 @@ def read_metrics(
     downstream_metrics=DOWNSTREAM,  # metrics that people produce by acting
     availability=None,              # {metric: tacticals for which it is measured}
 ) -> tuple[dict, list]:             # {metric: Metric} of those with usable tacticals; records
-    "Metrics as the models will see them; raises `PrecisionError` that names metric, culprit and remedy."
-    if not isinstance(U_metrics, Mapping) or not len(U_metrics):
-        raise PrecisionError(f"U_metrics must map names of metrics to exposure, like {{'impressions': U}}; got "
-                             f"{'none' if isinstance(U_metrics, Mapping) else type(U_metrics).__name__}")
-    if odd := [name for name in U_metrics if not isinstance(name, str) or not name.strip()]:
-        raise PrecisionError(f"names of metrics must be text; got {odd[0]!r}")
-    lags = check_lags(metric_lags, list(U_metrics))
+    "Metrics as the models will see them; `PrecisionError` names metric, culprit and remedy."
+    _check_metrics(U_metrics)
+    lags, tacticals = check_lags(metric_lags, list(U_metrics)), hierarchy.names[hierarchy.levels[0]]
     online, barred = _offline(hierarchy, offline_channels, downstream_metrics, U_metrics)
-    U_metrics = {name: as_pandas(table, f"U_metrics[{name!r}]") for name, table in U_metrics.items()}
-    y, Z, spend = (table if isinstance(table, Controls) else as_pandas(table, what) for table, what in ((y, "y"), (Z, "Z_controls"), (spend, "spend")))
-    y, controls = _outcome_first(hierarchy, y, U_metrics, Z, spend)
+    tables = {name: as_pandas(table, f"U_metrics[{name!r}]") for name, table in U_metrics.items()}
+    Z = Z if isinstance(Z, Controls) else as_pandas(Z, "Z_controls")
+    y, spend = as_pandas(y, "y"), as_pandas(spend, "spend")
+    y, controls = _outcome_first(hierarchy, y, tables, Z, spend)
     shifted = _lag_records(lags, len(y), controls)
-    tacticals = hierarchy.names[hierarchy.levels[0]]
-    measured, missing = _availability(availability, list(U_metrics), tacticals, y.index)
-    metrics = {name: _open(hierarchy, name, table, measured[name] & online[name], lags[name], max(lags.values()), y, Z, spend)
-               for name, table in U_metrics.items()}
+    measured, missing = _availability(availability, list(tables), tacticals, y.index)
+    metrics = {name: _open(hierarchy, name, table, measured[name] & online[name], lags[name],
+                           max(lags.values()), y, Z, spend) for name, table in tables.items()}
     records = shifted + missing + barred + _usable_records(metrics, measured, online, tacticals)
     return {name: metric for name, metric in metrics.items() if metric is not None}, records
-
-
-def _usable_records(metrics, measured, online, tacticals) -> list[Record]:
-    "What is left of each metric, and who is left with no metric at all."
-    said, estimated = [], np.zeros(len(tacticals), bool)
-    for name, metric in metrics.items():
-        usable = np.zeros(len(tacticals), bool) if metric is None else metric.usable
-        idle = np.asarray(tacticals)[measured[name] & online[name] & ~usable]
-        estimated |= usable
-        text = f"{name}: {usable.sum()} of {len(tacticals)} tacticals are usable"
-        text += f"; without exposure in the scored periods: {', '.join(idle)}" if len(idle) else ""
-        text += "; the metric is left out" if metric is None else ""
-        said.append(Record("usable", name, "", usable.sum(), 1, text + ".", metric is None))
-    said += [Record("usable", "", tactical, 0, 1, f"{tactical} is usable in no metric, so nothing is said about it.", True)
-             for tactical in np.asarray(tacticals)[~estimated]]
-    if not estimated.any():
-        raise PrecisionError("no metric has a usable tactical: " + " ".join(record.sentence for record in said[:len(metrics)])
-                             + " Look at availability, offline_channels and downstream_metrics")
-    return said

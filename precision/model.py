@@ -32,7 +32,7 @@ from .errors import PrecisionError, PrecisionWarning, check_whole, choose
 from .hierarchy import Hierarchy
 from .leave_one_out import exact_loo
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
-from .priors import Priors, check_heard, stated_nodes
+from .priors import Priors, check_used, stated_nodes
 from .nuts import CHUNK, STATS
 from .periods import in_words
 from .program import SAMPLER_NODES, instruct_xla
@@ -307,7 +307,7 @@ class MMM:
         if not isinstance(self.normalize_adstock, bool):
             raise PrecisionError(f"normalize_adstock must be True or False; got {self.normalize_adstock!r}")
         choose("baseline", self.baseline, BASELINES)
-        check_heard(self.priors, self.hierarchy, self._blocks(), self.options)
+        check_used(self.priors, self.hierarchy, self._blocks(), self.options)
 
     def _blocks(self):
         own = {name: value for name, value in self.options.items() if name != "baseline"}

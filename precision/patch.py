@@ -7,8 +7,8 @@ __all__ = ['patch']
 
 # %% ../nbs/00a_patch.ipynb #d393a0e4
 def patch(
-    method,  # a function, property or class method, whose first parameter names the class it belongs to
-):           # what stood under its name before, so that the module's own functions stay what they are
+    method,  # a function, property or class method, whose first parameter names its class
+):           # what stood under its name before: the module's own functions stay what they are
     "Make a function a method of the class that its first parameter is annotated with."
     function = _function_of(method)
     owner = next(iter(function.__annotations__.values()))

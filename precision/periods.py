@@ -13,18 +13,18 @@ import pandas as pd
 
 from .errors import PrecisionError
 
-# %% ../nbs/11_periods.ipynb #3e0eff9e
+# %% ../nbs/11_periods.ipynb #19a45e63
 def written(
-    label,    # of a row
-) -> str:
+    label,    # of a row: a date, a number, whatever an index holds
+) -> str:     # "2024-01-01"; "2024-01-01 06:00:00" where the hour says something
     "A row's label for names and messages: dates without their midnight."
     return str(label).removesuffix(" 00:00:00")
 
-
+# %% ../nbs/11_periods.ipynb #3e0eff9e
 def starts_of(
-    index: pd.Index,
-) -> pd.Index:
-    "Periods as their first moments; other labels as they are. What an index says of its own spacing is left behind."
+    index: pd.Index,  # dates, periods or any labels
+) -> pd.Index:        # dates without a `freq`, or the labels as they came
+    "Periods as their first moments; other labels as they are."
     index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
     return pd.DatetimeIndex(index, freq=None) if isinstance(index, pd.DatetimeIndex) else index
 
@@ -32,25 +32,25 @@ def starts_of(
 def same_index(
     one: pd.Index,
     other: pd.Index,
-) -> bool:
+) -> bool:            # False where the order differs
     "Are these the same periods? Objects, like `datetime.date`, are no dates."
     return (one.dtype == object) == (other.dtype == object) and one.equals(other)
 
-
+# %% ../nbs/11_periods.ipynb #be758244
 def months_apart(
-    index: pd.DatetimeIndex,
-) -> np.ndarray:  # [T - 1]
+    index: pd.DatetimeIndex,  # [T]
+) -> np.ndarray:              # int [T - 1]
     "Months from each date to the next, whatever the days."
     return np.diff(12 * index.year + index.month)
 
 
 def on_one_day(
-    index: pd.DatetimeIndex,
+    index: pd.DatetimeIndex,  # any dates
 ) -> bool:
     "Do all dates stand on the same day of their months, or all on the last?"
     return bool(index.day.nunique() == 1 or starts_of(index).is_month_end.all())
 
-
+# %% ../nbs/11_periods.ipynb #6df70e63
 def even_months(
     index: pd.DatetimeIndex,  # ascending, two or more
 ) -> bool:
@@ -70,12 +70,13 @@ def _kind(index) -> str:
         months = int(months_apart(index)[0])
         return _MONTHS.get(months, f"periods of {months} months")
     days = (index[1] - index[0]) / pd.Timedelta(days=1)
-    return _DAYS.get(days, f"periods of {days:g} days" if days > 1 else f"periods of {24 * days:g} hours")
+    length = f"{days:g} days" if days > 1 else f"{24 * days:g} hours"
+    return _DAYS.get(days, f"periods of {length}")
 
-
+# %% ../nbs/11_periods.ipynb #6bfe1a2c
 def in_words(
     time: pd.Index,   # evenly spaced: dates, periods or integers
-) -> str:
+) -> str:             # "104 weeks, 2024-01-01 to 2025-12-22, dated on Mondays"
     "What was understood: how many periods of which kind, from when to when."
     time = starts_of(time)
     ends = f"{written(time[0])} to {written(time[-1])}"
@@ -84,10 +85,11 @@ def in_words(
     if len(time) < 2:
         return f"1 period, {written(time[0])}"
     kind = _kind(time)
-    return f"{len(time)} {kind}, {ends}" + (f", dated on {_WEEKDAYS[time[0].day_of_week]}" if kind == "weeks" else "")
+    weekday = f", dated on {_WEEKDAYS[time[0].day_of_week]}" if kind == "weeks" else ""
+    return f"{len(time)} {kind}, {ends}{weekday}"
 
 # %% ../nbs/11_periods.ipynb #6d821ec3
-_WRITTEN = (  # (dates written as numbers, format, what to put behind the text, smallest and largest)
+_WRITTEN = (  # (dates written as numbers, format, what to put behind them, smallest and largest)
     ("months", "%Y%m", "", 190001, 210012),
     ("weeks", "%G%V-%u", "-1", 190001, 210053),
     ("days", "%Y%m%d", "", 19000101, 21001231),
@@ -100,69 +102,87 @@ def _dates_as_numbers(index) -> str | None:
         if len(index) > 1 and index.min() >= least and index.max() <= most:
             read = pd.to_datetime(index.astype(str) + behind, format=form, errors="coerce")
             if not read.hasnans:
-                return f"{unit} written as numbers; turn them into dates with pandas.to_datetime(index.astype(str){f' + {behind!r}' * bool(behind)}, format={form!r})"
+                text = "index.astype(str)" + f" + {behind!r}" * bool(behind)
+                return (f"{unit} written as numbers; turn them into dates with "
+                        f"pandas.to_datetime({text}, format={form!r})")
     return None
 
-
+# %% ../nbs/11_periods.ipynb #5c2fe237
 def _no_dates(index) -> str:
     "What labels are that are neither dates nor integers, and what to do."
     if isinstance(index, pd.MultiIndex):
-        return f"{index.nlevels} labels a row, like {index[0]!r}; one was expected, the date: choose one region or brand, or add them up"
+        return (f"{index.nlevels} labels a row, like {index[0]!r}; one was expected, the date: "
+                "choose one region or brand, or add them up")
     first = index[0]
     if pd.api.types.is_bool_dtype(index) or isinstance(first, bool):
         return f"{first!r}; dates or integers were expected"
     if all(isinstance(label, (int, float, np.number)) for label in index):
-        return f"{first!r}; numbers of periods are whole: turn them into integers with index.astype(int)"
+        return (f"{first!r}; numbers of periods are whole: turn them into integers with "
+                "index.astype(int)")
     if isinstance(first, str):
         iso = not pd.isna(pd.to_datetime(first, format="ISO8601", errors="coerce"))
-        remedy = "pandas.to_datetime(index)" if iso else "pandas.to_datetime(index, format='%d.%m.%Y'), with the format in which they are written"
+        remedy = "pandas.to_datetime(index)" if iso else ("pandas.to_datetime(index, "
+                                                          "format='%d.%m.%Y'), with the format in "
+                                                          "which they are written")
         return f"the text {first!r}; turn it into dates with {remedy}"
-    return f"{type(first).__name__} objects, like {written(first)}; turn them into dates with pandas.to_datetime(index)"
+    return (f"{type(first).__name__} objects, like {written(first)}; turn them into dates with "
+            "pandas.to_datetime(index)")
 
-
+# %% ../nbs/11_periods.ipynb #27015c4f
 def _check_labels(index, what):
     "Raise unless the labels are dates, or integers that are no dates in disguise."
     if isinstance(index, pd.DatetimeIndex):
         return
     holds = f"the index of {what} holds "
     if not pd.api.types.is_integer_dtype(index) or isinstance(index, pd.MultiIndex):
-        raise PrecisionError(holds + (_no_dates(index) if len(index) else "nothing; dates or integers were expected"))
+        raise PrecisionError(holds + (_no_dates(index) if len(index) else "nothing; dates or "
+                                                                          "integers were expected"))
     if disguised := _dates_as_numbers(index):
         raise PrecisionError(f"{holds}{index[0]}, {index[1]}, …: {disguised}")
 
 # %% ../nbs/11_periods.ipynb #992c67e5
+def _off_its_day(index):
+    "The dates that leave the day of the month of nearly all others, and where they were due."
+    day, times = Counter(index.day).most_common(1)[0]
+    if index.is_month_end.mean() > 0.8:  # months and weekends may force a date off its day
+        due = index + pd.offsets.MonthEnd(0)
+        off = ~index.is_month_end & (index != index + pd.offsets.BMonthEnd(0))
+    else:
+        due = index + pd.to_timedelta(day - index.day, "D")
+        off = (index.day != day) & (day <= index.days_in_month) & (times > 0.8 * len(index))
+    return index[off], due[off]
+
+# %% ../nbs/11_periods.ipynb #072343f1
 _SPANS = {1: ("month", "M"), 3: ("quarter", "Q"), 12: ("year", "Y")}
 
 
-def _off_its_day(index):
-    "The dates that leave the day of the month on which nearly all stand, and where they were due; none where months or weekends force them to."
-    day, times = Counter(index.day).most_common(1)[0]
-    if index.is_month_end.mean() > 0.8:
-        off, due = ~index.is_month_end & (index != index + pd.offsets.BMonthEnd(0)), index + pd.offsets.MonthEnd(0)
-    else:
-        off = (index.day != day) & (day <= index.days_in_month) & (times > 0.8 * len(index))
-        due = index + pd.to_timedelta(day - index.day, "D")
-    return index[off], due[off]
+def _once_a_span(index, months) -> str:
+    "One date in every month, quarter or year, on changing days."
+    off, due = _off_its_day(index)
+    if len(off):
+        return f"has {written(off[0])} where {written(due[0])} was expected; mend the odd date"
+    span, alias = _SPANS.get(months, (f"{months} months", "M"))
+    whole = dict(M="month", Q="quarter", Y="year")[alias]
+    other = index[int(np.argmax(index.day != index.day[0]))]
+    return (f"has one date in every {span}, on changing days of the month, like "
+            f"{written(index[0])} and {written(other)}; name the periods by their {whole}: "
+            f"index.to_period({alias!r})")
 
-
-def _calendar_told(index) -> str | None:
+# %% ../nbs/11_periods.ipynb #31c2095d
+def _uneven_calendar(index) -> str | None:
     "An uneven calendar that lacks nothing: what it is, and what to do."
     days, months = np.diff(index) / pd.Timedelta(days=1), months_apart(index)
     fridays = index[:-1].day_of_week == 4
     if (months == months[0]).all() and months[0] > 0:
-        off, due = _off_its_day(index)
-        if len(off):
-            return f"has {written(off[0])} where {written(due[0])} was expected; mend the odd date"
-        span, alias = _SPANS.get(int(months[0]), (f"{months[0]} months", "M"))
-        other = index[int(np.argmax(index.day != index.day[0]))]
-        return (f"has one date in every {span}, on changing days of the month, like {written(index[0])} and {written(other)}; name the periods by "
-                f"their {dict(M='month', Q='quarter', Y='year')[alias]}: index.to_period({alias!r})")
+        return _once_a_span(index, int(months[0]))
     if set(days) <= {28, 35, 42} and len(set(days)) > 1:
-        return ("is a calendar of four and five weeks (like 4-4-5), whose periods differ in length; fit weeks, or number the periods: "
-                "reset_index(drop=True) of y, U, Z and spend")
+        return ("is a calendar of four and five weeks (like 4-4-5), whose periods differ in "
+                "length; fit weeks, or number the periods: reset_index(drop=True) of y, U, Z and "
+                "spend")
     if (index.day_of_week < 5).all() and (days == 1).mean() > 0.5 and (days[fridays] >= 3).all():
-        return ("leaves out weekends; give all days, or add up to weeks: resample('W-MON', closed='left', label='left').sum() for y, U and spend, "
-                "and .mean() for what is no amount, like a price")
+        return ("leaves out weekends; give all days, or add up to weeks: resample('W-MON', "
+                "closed='left', label='left').sum() for y, U and spend, and .mean() for what is no "
+                "amount, like a price")
     return None
 
 # %% ../nbs/11_periods.ipynb #1abb831f
@@ -174,15 +194,16 @@ def _said_step(step, unit) -> str:
 
 
 def _counted(index):
-    "Steps from period to period, and their unit: months where no two dates share one and days are no common measure."
+    "Steps from period to period, and their unit: months where days are no common measure."
     if not isinstance(index, pd.DatetimeIndex):
         return np.diff(index), ""
     days, months = np.diff(index) / pd.Timedelta(days=1), months_apart(index)
-    if (months > 0).all() and (on_one_day(index) or 2 * Counter(days.tolist()).most_common(1)[0][1] <= len(days)):
+    often = Counter(days.tolist()).most_common(1)[0][1]
+    if (months > 0).all() and (on_one_day(index) or 2 * often <= len(days)):
         return months, "month"
     return days, "day"
 
-
+# %% ../nbs/11_periods.ipynb #57e10b2e
 def _due(index, row, step, unit) -> str:
     "The period that was to come after a row."
     if unit == "":
@@ -200,48 +221,62 @@ def _odd_step(index) -> str:
     steps, unit = _counted(index)
     (usual, times), *_ = common = Counter(steps.tolist()).most_common(3)
     row, said = int(np.argmax(steps != usual)), lambda step: _said_step(step, unit)
-    odd = f"{written(index[row])} is followed by {written(index[row + 1])}, {said(steps[row])} later"
+    odd = (f"{written(index[row])} is followed by {written(index[row + 1])}, {said(steps[row])} "
+           "later")
     if 2 * times <= len(steps) and len(steps) > 2:
         shown = ", ".join(f"{said(step)} ({count} times)" for step, count in common)
-        return f"has no usual spacing: its steps are {shown}; {odd}. Fit periods of one length, days or weeks"
+        return (f"has no usual spacing: its steps are {shown}; {odd}. Fit periods of one length, "
+                "days or weeks")
     due, gone = _due(index, row, usual, unit), steps[row] / usual - 1
     if gone % 1 or gone < 1:
-        return f"is not evenly spaced: {odd}, where the usual step is {said(usual)}, so {due} was expected; mend the odd date"
-    missing, it = (f"One period is missing, {due}", "it") if gone == 1 else (f"{gone:g} periods are missing, the first {due}", "them")
-    return f"has a gap: {odd}, where the usual step is {said(usual)}. {missing}; add {it}, with outcome and exposure (zero only where there was none)"
+        return (f"is not evenly spaced: {odd}, where the usual step is {said(usual)}, so {due} was "
+                "expected; mend the odd date")
+    missing, it = f"{gone:g} periods are missing, the first {due}", "them"
+    if gone == 1:
+        missing, it = f"One period is missing, {due}", "it"
+    return (f"has a gap: {odd}, where the usual step is {said(usual)}. {missing}; add {it}, with "
+            "outcome and exposure (zero only where there was none)")
 
 # %% ../nbs/11_periods.ipynb #0080f8ff
 def _check_dates(index, what):
     "Raise for a time zone, for a missing date and for dates beyond the reach of nanoseconds."
+    holds = f"the index of {what} holds "
     if getattr(index, "tz", None) is not None:
-        raise PrecisionError(f"the index of {what} has the time zone {index.tz}; whole periods were expected: remove it "
-                             "with tz_localize(None)")
+        raise PrecisionError(f"the index of {what} has the time zone {index.tz}; whole periods "
+                             "were expected: remove it with tz_localize(None)")
     if index.hasnans:
-        raise PrecisionError(f"the index of {what} has a missing date at row {int(np.argmax(index.isna()))}")
-    if isinstance(index, pd.DatetimeIndex) and (far := [day for day in index if not pd.Timestamp.min < day < pd.Timestamp.max]):
-        raise PrecisionError(f"the index of {what} holds {written(far[0])}; dates from {pd.Timestamp.min:%Y} to {pd.Timestamp.max:%Y} "
-                             "were expected")
-    if isinstance(index, pd.DatetimeIndex) and len(index) > 1 and pd.Timedelta(0) < abs(index[1] - index[0]) < pd.Timedelta(seconds=1):
-        raise PrecisionError(f"the index of {what} holds {index[0]} and, less than a second later, {index[1]}: numbers that were made dates without "
-                             "a format; say what they are, for example pandas.to_datetime(index.astype(str), format='%Y%m')")
+        raise PrecisionError(f"the index of {what} has a missing date at row "
+                             f"{int(np.argmax(index.isna()))}")
+    if not isinstance(index, pd.DatetimeIndex):
+        return
+    if far := [day for day in index if not pd.Timestamp.min < day < pd.Timestamp.max]:
+        raise PrecisionError(f"{holds}{written(far[0])}; dates from {pd.Timestamp.min:%Y} to "
+                             f"{pd.Timestamp.max:%Y} were expected")
+    if len(index) > 1 and pd.Timedelta(0) < abs(index[1] - index[0]) < pd.Timedelta(seconds=1):
+        raise PrecisionError(f"{holds}{index[0]} and, less than a second later, {index[1]}: "
+                             "numbers that were made dates without a format; say what they are, "
+                             "for example pandas.to_datetime(index.astype(str), format='%Y%m')")
 
-
+# %% ../nbs/11_periods.ipynb #dd6b88b2
 def _check_order(index, what):
     "Raise unless every period comes once, in ascending order."
     if index.has_duplicates:
-        raise PrecisionError(f"the index of {what} has {written(index[index.duplicated()][0])} twice; each period comes once: if the rows are of "
-                             "several regions or brands, choose one, or add up y, U and spend with groupby(level=0).sum() and average "
-                             "what is no amount, like a price, with groupby(level=0).mean()")
+        raise PrecisionError(f"the index of {what} has {written(index[index.duplicated()][0])} "
+                             "twice; each period comes once: if the rows are of several regions or "
+                             "brands, choose one, or add up y, U and spend with "
+                             "groupby(level=0).sum() and average what is no amount, like a price, "
+                             "with groupby(level=0).mean()")
     if not index.is_monotonic_increasing:
         row = int(np.argmax(index[1:] < index[:-1])) + 1
-        raise PrecisionError(f"the index of {what} is not in ascending order: {written(index[row])} comes after "
-                             f"{written(index[row - 1])}; sort y, U, Z and spend with sort_index() first")
+        raise PrecisionError(f"the index of {what} is not in ascending order: "
+                             f"{written(index[row])} comes after {written(index[row - 1])}; sort "
+                             "y, U, Z and spend with sort_index() first")
 
-
+# %% ../nbs/11_periods.ipynb #3cb69354
 def check_time(
     index: pd.Index,  # dates, periods or integers, one a row
     what="y",         # whose index it is, for the message
-):
+):                    # nothing; raises `PrecisionError`
     "Raise a `PrecisionError` unless the periods are ascending, unique and evenly spaced."
     index = starts_of(index)
     _check_labels(index, what)
@@ -249,5 +284,5 @@ def check_time(
     _check_order(index, what)
     dates, steps = isinstance(index, pd.DatetimeIndex), np.diff(index)
     if len(steps) and (steps != steps[0]).any() and not (dates and even_months(index)):
-        told = _calendar_told(index) if dates else None
-        raise PrecisionError(f"the index of {what} {told or _odd_step(index)}")
+        uneven = _uneven_calendar(index) if dates else None
+        raise PrecisionError(f"the index of {what} {uneven or _odd_step(index)}")

@@ -21,22 +21,29 @@ import platformdirs
 import tensorflow as tf
 
 from .nuts import CHUNK, MAX_DEPTH, STATS, run_chunk
-from .posterior import Posterior, free_sizes, learn_guides, log_density
+from .patch import patch
+from .posterior import Blocks, Posterior, free_sizes, learn_centring, log_density
 
 # %% ../nbs/33_program.ipynb #3c911610
-SAMPLER_NODES = 16  # of the interpolation in decay: the bound of its error is in the chapter on adstock
+SAMPLER_NODES = 16  # of the interpolation in decay: its error is in the chapter on adstock
 
 
+def _signature(shapes, size, dtype):
+    "Types of the model's inputs and of the arguments of `run_chunk` but the first."
+    real = lambda *shape: tf.TensorSpec(shape, dtype)
+    integer, truth = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
+    points = real(CHUNK, size)
+    return ({name: real(*shape) for name, shape in shapes}, points, integer, truth, real(size),
+            real(5), truth, real(), points, real(CHUNK, MAX_DEPTH, 3))
+
+# %% ../nbs/33_program.ipynb #f5f1839e
 @lru_cache(maxsize=16)
 def compiled_chunk(
-    blocks: tuple,    # of a `Posterior`
+    blocks: Blocks,   # of a `Posterior`
     shapes: tuple,    # (name, shape) of its inputs
     dtype: tf.DType,  # of the arithmetic
-):                    # function of the model's inputs and the arguments of `run_chunk` but the first; XLA compiles it on its first call
-    "The traced program for blocks and input shapes, shared by every fit that has them."
-    size = sum(free_sizes(blocks).values())
-    real, integer, truth = (lambda *shape, kind=kind: tf.TensorSpec(shape, kind) for kind in (dtype, tf.int32, tf.bool))
-
+):                    # function of the inputs and of what `run_chunk` takes after the density
+    "The traced program for blocks and input shapes; XLA compiles it on its first call."
     @tf.function(jit_compile=True, autograph=False)
     def chunk(inputs, *arguments):
         def density_and_gradient(x):
@@ -47,82 +54,107 @@ def compiled_chunk(
 
         return run_chunk(density_and_gradient, *arguments)
 
-    return chunk.get_concrete_function(
-        {name: real(*shape) for name, shape in shapes}, real(CHUNK, size), integer(), truth(), real(size), real(5), truth(), real(),
-        real(CHUNK, size), real(CHUNK, MAX_DEPTH, 3))
+    size = sum(free_sizes(blocks).values())
+    return chunk.get_concrete_function(*_signature(shapes, size, dtype))
+
+# %% ../nbs/33_program.ipynb #9236d8d1
+WHOLE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
 
 # %% ../nbs/33_program.ipynb #39246d32
-WHOLE_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000"
-KEPT_PROGRAMS = 30  # of a few megabytes each
+def _machine() -> str:
+    "What native code depends on, in a dozen letters."
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        flags = platform.processor()
+    described = f"{platform.machine()} {flags} {WHOLE_LOOPS}"
+    return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
-def cache_folder() -> Path | None:
+def cache_folder() -> Path | None:  # of this version and processor
     "Where compiled programs are kept; None when they are not."
     chosen = os.environ.get("PRECISION_CACHE", "")
     if chosen.lower() == "off":
         return None
-    try:
-        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        flags = platform.processor()
-    machine = hashlib.sha256(f"{platform.machine()} {flags} {WHOLE_LOOPS}".encode()).hexdigest()[:12]
-    return Path(chosen or platformdirs.user_cache_dir("precision-mmm")) / f"xla-{tf.__version__}-{machine}"
+    place = Path(chosen or platformdirs.user_cache_dir("precision-mmm"))
+    return place / f"xla-{tf.__version__}-{_machine()}"
 
-
+# %% ../nbs/33_program.ipynb #be1e6ff4
 def _checksum(path: Path) -> Path:
+    "The file that holds the checksum of a program."
     return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seal(
     folder: Path,  # where XLA keeps its programs, from `cache_folder`
-) -> None:
+) -> None:         # writes files
     "Write the checksum of every program that has none yet."
     for path in folder.glob("*.pb"):
         with suppress(FileNotFoundError):  # another process may have cleared it out meanwhile
             if not _checksum(path).exists():
-                _checksum(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+                _checksum(path).write_text(_digest(path))
+
+# %% ../nbs/33_program.ipynb #76bf1537
+KEPT_PROGRAMS = 30  # of a few megabytes each
 
 
 def clear_out(
     folder: Path,  # where XLA keeps its programs, from `cache_folder`
-) -> None:
+) -> None:         # removes files
     "Remove programs that are not what was sealed, and all but the newest."
-    newest = sorted(folder.glob("*.pb"), key=lambda path: path.stat().st_mtime, reverse=True)
+    age = lambda path: path.stat().st_mtime
+    newest = sorted(folder.glob("*.pb"), key=age, reverse=True)
     for place, path in enumerate(newest):
-        sealed = _checksum(path).exists() and _checksum(path).read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+        sealed = _checksum(path).exists() and _checksum(path).read_text() == _digest(path)
         if place >= KEPT_PROGRAMS or not sealed:
             path.unlink(missing_ok=True)
             _checksum(path).unlink(missing_ok=True)
 
+# %% ../nbs/33_program.ipynb #207f7e4a
+def _is_private(folder: Path) -> bool:
+    "Whether the folder is the user's, and nobody else may write there."
+    status = folder.stat()
+    if not hasattr(os, "getuid"):
+        return True
+    own = status.st_uid == os.getuid() and os.access(folder, os.W_OK)
+    return own and not status.st_mode & 0o022
 
-def own_folder() -> Path | None:
-    "The folder of kept programs, cleared out; None when they are not kept, or when others could write there."
+
+def own_folder() -> Path | None:  # ready for XLA
+    "The folder of kept programs, cleared out; None when they are not kept, or not in private."
     if (folder := cache_folder()) is None:
         return None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = folder.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022 or not os.access(folder, os.W_OK)):
+        if not _is_private(folder):
             return None
         clear_out(folder)
     except OSError:
         return None
     return folder
 
-
+# %% ../nbs/33_program.ipynb #f39374ae
 @lru_cache
-def instruct_xla() -> Path | None:
-    "Tell XLA, once a process, to compile loops whole and to keep programs; the folder where, or None. A user's own flags stay."
-    before = {name: os.environ[name] for name in ("XLA_FLAGS", "TF_XLA_FLAGS") if name in os.environ}
-    xla, tf_xla = (before.get(name, "") for name in ("XLA_FLAGS", "TF_XLA_FLAGS"))
+def instruct_xla() -> Path | None:  # the folder of kept programs
+    "Tell XLA, once a process, to compile loops whole and keep programs. A user's own flags stay."
+    names = ("XLA_FLAGS", "TF_XLA_FLAGS")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    xla, tf_xla = (before.get(name, "") for name in names)
     folder = None if "persistent_cache" in tf_xla else own_folder()
-    kept = f" --tf_xla_persistent_cache_directory={folder} --tf_xla_persistent_cache_device_types=CPU" if folder else ""
+    kept = (f" --tf_xla_persistent_cache_directory={folder} "
+            "--tf_xla_persistent_cache_device_types=CPU") if folder else ""
     whole = "" if "xla_backend_extra_options" in xla else f" {WHOLE_LOOPS}"
     os.environ.update(XLA_FLAGS=xla + whole, TF_XLA_FLAGS=tf_xla + kept)
     try:
-        tf.function(lambda: tf.constant(0.0), jit_compile=True)()  # XLA reads its flags now, and never again
+        tf.function(lambda: tf.constant(0.0), jit_compile=True)()  # XLA reads its flags now
     finally:
-        del os.environ["XLA_FLAGS"], os.environ["TF_XLA_FLAGS"]
+        for name in names:
+            del os.environ[name]
         os.environ.update(before)
     return folder
 
@@ -130,7 +162,11 @@ def instruct_xla() -> Path | None:
 class Program:
     "The compiled program of a posterior's shape, called with plain arrays."
 
-    def __init__(self, posterior: Posterior, dtype=tf.float32):
+    def __init__(
+        self,
+        posterior: Posterior,  # whose shape it has
+        dtype=tf.float32,      # of the arithmetic
+    ):
         start, folder = time.perf_counter(), instruct_xla()
         self.dtype, self.dimension = tf.as_dtype(dtype), posterior.dimension
         shapes = tuple((name, np.shape(value)) for name, value in posterior.inputs.items())
@@ -147,36 +183,65 @@ class Program:
         "Let XLA compile the program while the small one that reads draws is traced."
         nowhere, inputs = np.zeros([0, self.dimension]), self.tensors(posterior.inputs)
         with ThreadPoolExecutor(1) as aside:
-            compiled = aside.submit(self.look, nowhere, inputs)
-            learn_guides(posterior, np.zeros([2, self.dimension]), posterior.inputs)
+            compiled = aside.submit(self.evaluate, nowhere, inputs)
+            learn_centring(posterior, np.zeros([2, self.dimension]), posterior.inputs)
             compiled.result()
 
-    def tensors(self, inputs: dict) -> dict:
-        with tf.device("CPU:0"):
-            return {name: tf.constant(value, self.dtype) for name, value in inputs.items()}
+# %% ../nbs/33_program.ipynb #a24d312f
+@patch
+def tensors(
+    self: Program,
+    inputs: dict,  # {name: array}, from `Posterior.inputs` or with a centring
+) -> dict:         # {name: tensor}, in the program's precision
+    "Inputs as the program takes them."
+    with tf.device("CPU:0"):
+        return {name: tf.constant(value, self.dtype) for name, value in inputs.items()}
 
-    def transitions(self, inputs, x, count, scale, adaptation, adapt, target, rng):
-        "`count` transitions from `x`: (adaptation, draws [count, dimension], stats [count, 7])."
-        arguments = self._arguments(inputs, x[None], count, False, scale, adaptation, adapt, target, rng)
-        adaptation, draws, _, stats = self._run(count, arguments)
-        return adaptation, draws, stats
+# %% ../nbs/33_program.ipynb #18629ef7
+@patch
+def _call(self: Program, inputs, points, count, evaluate, scale=1.0, adaptation=(0.0,) * 5,
+          adapt=False, target=0.5, rng=None):
+    "(adaptation, points, gradients, stats), of `count` rows."
+    shapes = [self.dimension], [self.dimension], [MAX_DEPTH, 3]
+    table, normals, chances = (np.zeros([CHUNK, *shape]) for shape in shapes)
+    table[:len(points)] = points
+    if rng is not None:
+        normals[:count] = rng.normal(size=normals[:count].shape)
+        chances[:count] = rng.random(chances[:count].shape, dtype=np.float32)
+    real = partial(tf.constant, dtype=self.dtype)
+    with tf.device("CPU:0"):
+        adaptation, rows = self._chunk(
+            inputs, real(table), tf.constant(count), tf.constant(evaluate),
+            real(np.broadcast_to(scale, self.dimension)), real(adaptation), tf.constant(adapt),
+            real(target), real(normals), real(chances))
+    parts = np.split(rows.numpy()[:count], [self.dimension, 2 * self.dimension], axis=1)
+    return adaptation.numpy(), *parts
 
-    def look(self, points, inputs):
-        "Log density [S] and gradient [S, dimension] at S <= 50 points [S, dimension]."
-        _, _, gradients, stats = self._run(len(points), self._arguments(inputs, points, len(points), True))
-        return stats[:, STATS.index("lp")], gradients
+# %% ../nbs/33_program.ipynb #919d1d53
+@patch
+def transitions(
+    self: Program,
+    inputs: dict,  # from `tensors`
+    x,             # where to start, [dimension]
+    count: int,    # of transitions, <= 50
+    scale,         # of each coordinate, [dimension]
+    adaptation,    # [5], from `fresh_adaptation`
+    adapt: bool,   # adapt the step size?
+    target,        # acceptance to aim at, in (0, 1)
+    rng,           # NumPy's generator
+) -> tuple:        # adaptation [5], draws [count, dimension], stats [count, 7]
+    "`count` transitions from `x`."
+    adaptation, draws, _, stats = self._call(inputs, x[None], count, False, scale, adaptation,
+                                             adapt, target, rng)
+    return adaptation, draws, stats
 
-    def _arguments(self, inputs, points, count, look, scale=1.0, adaptation=(0.0,) * 5, adapt=False, target=0.5, rng=None):
-        table, normals, chances = (np.zeros([CHUNK, *shape]) for shape in ([self.dimension], [self.dimension], [MAX_DEPTH, 3]))
-        table[:len(points)] = points
-        if rng is not None:
-            normals[:count], chances[:count] = rng.normal(size=normals[:count].shape), rng.random(chances[:count].shape, dtype=np.float32)
-        real = partial(tf.constant, dtype=self.dtype)
-        with tf.device("CPU:0"):
-            return (inputs, real(table), tf.constant(count), tf.constant(look), real(np.broadcast_to(scale, self.dimension)),
-                    real(adaptation), tf.constant(adapt), real(target), real(normals), real(chances))
-
-    def _run(self, count, arguments):
-        with tf.device("CPU:0"):
-            adaptation, told = self._chunk(*arguments)
-        return adaptation.numpy(), *np.split(told.numpy()[:count], [self.dimension, 2 * self.dimension], axis=1)
+# %% ../nbs/33_program.ipynb #0a4273f0
+@patch
+def evaluate(
+    self: Program,
+    points,        # [S, dimension], S <= 50
+    inputs: dict,  # from `tensors`
+) -> tuple:        # log density [S], gradient [S, dimension]
+    "Log density and gradient at points."
+    _, _, gradients, stats = self._call(inputs, points, len(points), True)
+    return stats[:, STATS.index("lp")], gradients

@@ -18,21 +18,22 @@ class Saturation:
     name: str                     # what `MMM(saturation=...)` calls it
     parameters: tuple[str, ...]   # names of its parameters, one value a tactical, as reported
     formula: Callable             # (library, a, *parameters) -> f(a), on arrays or tensors
-    half_saturation: Callable | None = None  # (*parameters) -> exposure with half of the ceiling's effect; None: no ceiling
+    half_saturation: Callable | None = None  # (*parameters) -> exposure of half of the ceiling
 
     def curve(self,
               a,           # adstocked exposure, 1 at the tactical's mean, >= 0
               values={},   # {parameter name: array or tensor, broadcast against a}
-              library=np,  # whose exp, tanh and pow are used: `np` for arrays, `tf.math` for tensors
+              library=np,  # `np` for arrays, `tf.math` for tensors
               ):           # f(a), the shape of a and the values broadcast together
         "The curve at `a` for the given parameter values."
         return self.formula(library, a, *(values[name] for name in self.parameters))
 
-    def __reduce__(self):  # a formula has no name by which another process could find it; the curves of this chapter have one
-        return (_known, (self.name,)) if SATURATIONS.get(self.name) is self else (
-            Saturation, (self.name, self.parameters, self.formula, self.half_saturation))
+    def __reduce__(self):  # a formula has no name for another process, a curve of ours has
+        if SATURATIONS.get(self.name) is self:
+            return _known, (self.name,)
+        return Saturation, (self.name, self.parameters, self.formula, self.half_saturation)
 
-
+# %% ../nbs/21_saturation.ipynb #49b1b9e7
 def _known(name) -> Saturation:
     return SATURATIONS[name]
 
@@ -41,17 +42,18 @@ LINEAR = Saturation("none", (), lambda _, a: a)
 
 # %% ../nbs/21_saturation.ipynb #46ecf7ba
 MICHAELIS_MENTEN = Saturation(
-    "michaelis_menten", ("saturation_level",), lambda _, a, s: a / (1 - s + s * a), lambda s: (1 - s) / s)
+    "michaelis_menten", ("saturation_level",), lambda _, a, s: a / (1 - s + s * a),
+    lambda s: (1 - s) / s)
 
 # %% ../nbs/21_saturation.ipynb #ab4ac509
 HILL = Saturation(
-    "hill", ("saturation_level", "hill_slope"), lambda library, a, s, n: (power := library.pow(a, n)) / (1 - s + s * power),
-    lambda s, n: ((1 - s) / s) ** (1 / n))
+    "hill", ("saturation_level", "hill_slope"), lambda library, a, s,
+    n: (power := library.pow(a, n)) / (1 - s + s * power), lambda s, n: ((1 - s) / s) ** (1 / n))
 
 # %% ../nbs/21_saturation.ipynb #d435d0ba
 LOGISTIC = Saturation(
-    "logistic", ("logistic_rate",), lambda library, a, rate: library.tanh(rate * a / 2) / library.tanh(rate / 2),
-    lambda rate: np.log(3) / rate)
+    "logistic", ("logistic_rate",), lambda library, a,
+    rate: library.tanh(rate * a / 2) / library.tanh(rate / 2), lambda rate: np.log(3) / rate)
 
 # %% ../nbs/21_saturation.ipynb #5f14f2ee
 SATURATIONS = {curve.name: curve for curve in (LINEAR, MICHAELIS_MENTEN, HILL, LOGISTIC)}

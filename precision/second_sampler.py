@@ -17,60 +17,91 @@ from .nuts import MAX_DEPTH
 from .posterior import Posterior, make_target_log_prob_fn
 from .sampling import PosteriorSamples
 
+# %% ../nbs/36_second_sampler.ipynb #b60da1ed
+def _statistics(nuts) -> dict:
+    "What TFP's NUTS says of a transition, under the names that ArviZ has."
+    return {
+        "acceptance_rate": tf.exp(tf.minimum(nuts.log_accept_ratio, 0)),
+        "step_size": nuts.step_size + 0 * nuts.energy,
+        "n_steps": nuts.leapfrogs_taken,
+        "diverging": nuts.has_divergence,
+        "reached_max_treedepth": nuts.reach_max_depth,
+        "energy": nuts.energy,
+        "lp": nuts.target_log_prob}
+
 # %% ../nbs/36_second_sampler.ipynb #99d6f016
 PIECE = 100  # transitions
 
 
 def piece_program(
-    posterior: Posterior,
-    target_accept: float,
-):  # function: (x [C, D], scale [D], step, transitions that adapt it, seed [2]) -> (x, step, draws [PIECE, C, D], {statistic: [PIECE, C]})
+    posterior: Posterior,  # whose density is sampled
+    target_accept: float,  # acceptance to aim at, in (0, 1)
+):  # function: (x [C, D], scale [D], step, transitions that adapt it, seed [2])
+    # -> (x, step, draws [PIECE, C, D], {statistic: [PIECE, C]})
     "A piece of a run of TFP's NUTS, compiled by XLA when first called."
     import tensorflow_probability as tfp
-    target = make_target_log_prob_fn(posterior)
-
-    def told(_, results):
-        nuts = results.inner_results
-        return results.new_step_size, {
-            "acceptance_rate": tf.exp(tf.minimum(nuts.log_accept_ratio, 0)), "step_size": nuts.step_size + 0 * nuts.energy, "n_steps": nuts.leapfrogs_taken,
-            "diverging": nuts.has_divergence, "reached_max_treedepth": nuts.reach_max_depth, "energy": nuts.energy, "lp": nuts.target_log_prob}
+    target, mcmc = make_target_log_prob_fn(posterior), tfp.mcmc
+    trace = lambda _, results: (results.new_step_size, _statistics(results.inner_results))
 
     @tf.function(autograph=False, jit_compile=True)
     def run(x, scale, step, adapting, seed):
-        nuts = tfp.mcmc.NoUTurnSampler(lambda u: target(scale * u), step, max_tree_depth=MAX_DEPTH)
-        kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(nuts, adapting, target_accept_prob=tf.constant(target_accept, tf.float64))
-        u, (steps, stats) = tfp.mcmc.sample_chain(PIECE, x / scale, kernel=kernel, trace_fn=told, seed=seed)
+        nuts = mcmc.NoUTurnSampler(lambda u: target(scale * u), step, max_tree_depth=MAX_DEPTH)
+        kernel = mcmc.DualAveragingStepSizeAdaptation(
+            nuts, adapting, target_accept_prob=tf.constant(target_accept, tf.float64))
+        u, (steps, stats) = mcmc.sample_chain(PIECE, x / scale, kernel=kernel, trace_fn=trace,
+                                              seed=seed)
         return scale * u[-1], steps[-1], scale * u, stats
 
     return run
 
+# %% ../nbs/36_second_sampler.ipynb #85b3a8ce
+def _adapting(number, warming) -> int:
+    "How many of a piece's transitions adapt the step."
+    if number < warming - 1:
+        return PIECE
+    return PIECE * 4 // 5 if number == warming - 1 else 0
+
+# %% ../nbs/36_second_sampler.ipynb #485f9bc8
+def _pieces(run, x, warming, drawing, seed, progress):
+    "The rows of a run, one after the other: (draws [PIECE, C, D], statistics) of each piece."
+    scale, step = np.ones(x.shape[-1]), 0.05
+    numbers = range(warming + drawing)
+    for number in tqdm(numbers, unit="piece", disable=not progress, desc="sampling"):
+        adapting = tf.constant(_adapting(number, warming))
+        x, step, draws, stats = run(x, tf.constant(scale), tf.constant(step, tf.float64), adapting,
+                                    tf.constant([seed, number], tf.int32))
+        if number < warming - 1:
+            scale = np.maximum(draws.numpy()[PIECE // 2:].std(axis=(0, 1)), 1e-3)
+        yield draws, stats
+
 # %% ../nbs/36_second_sampler.ipynb #d8fd6fa0
 def run_tfp(
-    posterior: Posterior,
-    chains=4,
-    warmup=500,          # transitions per chain before the first draw is kept, in whole pieces
-    draws=1000,          # draws kept per chain
-    seed=0,
-    target_accept=0.85,
-    progress=True,
-) -> PosteriorSamples:
+    posterior: Posterior,  # from `build_posterior`, or of a model
+    chains=4,              # side by side
+    warmup=500,            # transitions per chain before the first draw is kept, in whole pieces
+    draws=1000,            # draws kept per chain
+    seed=0,                # the same seed gives the same draws
+    target_accept=0.85,    # higher: smaller steps, slower
+    progress=True,         # show a progress bar
+) -> PosteriorSamples:     # as `run_nuts` gives them
     "Draw from a posterior with TFP's NUTS."
     chains, warmup, draws, seed = (check_whole(name, value, least) for name, value, least in (
         ("chains", chains, 1), ("warmup", warmup, 1), ("draws", draws, 1), ("seed", seed, 0)))
-    rng, (warming, drawing) = np.random.default_rng(seed), (-(-count // PIECE) for count in (warmup, draws))
-    run, started, seconds = piece_program(posterior, target_accept), time.perf_counter(), {}
-    x, scale, step, kept = tf.constant(rng.normal(0, 0.3, size=(chains, posterior.dimension))), np.ones(posterior.dimension), 0.05, []
-    for number in tqdm(range(warming + drawing), unit="piece", disable=not progress, desc="sampling"):
-        adapting = PIECE if number < warming - 1 else PIECE * 4 // 5 if number == warming - 1 else 0
-        x, step, found, stats = run(x, tf.constant(scale), tf.constant(step, tf.float64), tf.constant(adapting), tf.constant([seed, number], tf.int32))
-        seconds.setdefault("compile", time.perf_counter() - started)  # with the first piece in it
-        if number >= warming:
-            kept.append((found, stats))
-        elif number < warming - 1:
-            scale = np.maximum(found.numpy()[PIECE // 2:].std(axis=(0, 1)), 1e-3)
-        if number == warming - 1:
-            seconds["warmup"] = time.perf_counter() - started - seconds["compile"]
-    seconds["sample"] = time.perf_counter() - started - sum(seconds.values())
-    together = lambda parts: np.moveaxis(np.concatenate([part.numpy() for part in parts])[:draws], 0, 1)
-    return PosteriorSamples(together([found for found, _ in kept]), {name: together([stats[name] for _, stats in kept]) for name in kept[0][1]},
-                            (posterior.inputs,) * chains, seconds)
+    rng, warming, drawing = np.random.default_rng(seed), -(-warmup // PIECE), -(-draws // PIECE)
+    run, started = piece_program(posterior, target_accept), time.perf_counter()
+    x = tf.constant(rng.normal(0, 0.3, size=(chains, posterior.dimension)))
+    made, clock = [], []
+    for piece in _pieces(run, x, warming, drawing, seed, progress):
+        made += [piece] if len(clock) >= warming else []
+        clock.append(time.perf_counter() - started)
+    phases = np.diff([0, clock[0], clock[warming - 1], clock[-1]]).tolist()
+    seconds = dict(zip(("compile", "warmup", "sample"), phases))
+    found, stats = zip(*made)
+    stats = {name: _side_by_side([one[name] for one in stats], draws) for name in stats[0]}
+    inputs = (posterior.inputs,) * chains
+    return PosteriorSamples(_side_by_side(found, draws), stats, inputs, seconds)
+
+
+def _side_by_side(parts, draws) -> np.ndarray:
+    "[chain, draw, ...] of pieces [PIECE, chain, ...]."
+    return np.moveaxis(np.concatenate([part.numpy() for part in parts])[:draws], 0, 1)

@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_TREE', 'MEAN_OUTCOME', 'MEDIA_BUDGET', 'CONTROLS', 'draw_along_tree', 'media_plan', 'media_funnel',
-           'control_series', 'Truth', 'Simulation', 'media_truth', 'simulate']
+           'ControlKind', 'control_series', 'Truth', 'Simulation', 'media_truth', 'simulate']
 
 # %% ../nbs/22_simulate.ipynb #cab5cf7d
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from .adstock import adstock_geometric_np
 from .data import is_number
 from .errors import PrecisionError, check_names, check_whole, choose
 from .hierarchy import RESERVED, Hierarchy, build_hierarchy
+from .patch import patch
 from .saturation import SATURATIONS
 from .tables import moment
 
@@ -32,7 +36,7 @@ MEDIA_BUDGET = 120_000.0    # spend per week over all tacticals, in euros
 # %% ../nbs/22_simulate.ipynb #756a12fe
 def draw_along_tree(
     h: Hierarchy,              # any number of levels
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # where the numbers come from
     centre: float,             # mean at the top
     spread: float,             # sd of the nodes at the top
     step: float,               # sd of the step that each level below adds
@@ -73,28 +77,29 @@ def _wander(periods, rng, memory, sd) -> np.ndarray:
 # %% ../nbs/22_simulate.ipynb #d5316824
 def media_plan(
     h: Hierarchy,              # whose leaves are the columns
-    dates: pd.DatetimeIndex,
-    rng: np.random.Generator,
+    dates: pd.DatetimeIndex,   # the periods
+    rng: np.random.Generator,  # where the numbers come from
 ) -> pd.DataFrame:             # [time, leaf], euros per period, >= 0, rounded to cents
     "Spend in flights and seasons, `MEDIA_BUDGET` a period on average over all lines together."
     floors = np.clip(draw_along_tree(h, rng, centre=0.25, spread=0.3, step=0.1), 0, 0.6)
     floors[floors < 0.1] = 0
     spend = np.column_stack([
-        (floor + (1 - floor) * _flights(len(dates), rng)) * np.exp(_wander(len(dates), rng, memory=0.6, sd=0.3))
+        (floor + (1 - floor) * _flights(len(dates), rng))
+        * np.exp(_wander(len(dates), rng, memory=0.6, sd=0.3))
         for floor in floors
     ]) * (1 + 0.35 * _season(dates))[:, None]
     budget = np.exp(draw_along_tree(h, rng, centre=0, spread=0.4, step=0.3))
     spend *= MEDIA_BUDGET * budget / budget.sum() / spend.mean(axis=0)
-    return pd.DataFrame(spend.round(2), index=dates, columns=h.names[h.levels[0]])
+    return pd.DataFrame(spend.round(2), index=dates, columns=h.leaves)
 
 # %% ../nbs/22_simulate.ipynb #f33fe540
 def media_funnel(
     spend: pd.DataFrame,       # [time, leaf], euros
-    h: Hierarchy,
-    rng: np.random.Generator,
+    h: Hierarchy,              # whose leaves are the columns of spend
+    rng: np.random.Generator,  # where the numbers come from
     offline: list = (),        # top-level nodes without clicks and conversions
-) -> dict:                     # {"impressions", "clicks", "conversions"}: counts, each shaped like spend
-    "What the money bought: impressions from spend, clicks from impressions, conversions from clicks."
+) -> dict:                     # {"impressions", "clicks", "conversions"}: counts, shaped like spend
+    "What the money bought: impressions, clicks from impressions, conversions from clicks."
     check_names(offline, h.names[h.levels[-1]], "offline channels", complete=False)
     dark = {leaf for channel in offline for leaf in h.descendants(channel, h.levels[-1])}
 
@@ -110,25 +115,35 @@ def media_funnel(
     return {name: spend.copy() * 0 + values for name, values in counts.items()}
 
 # %% ../nbs/22_simulate.ipynb #f97276d7
+class ControlKind(NamedTuple):
+    "How a control moves, and how strongly."
+    series: Callable             # function of (dates, rng) -> [time]
+    effect: float                # of one sd, as a share of mean sales
+
+
+def _price(dates, rng):
+    return 10 + np.round(_wander(len(dates), rng, 0.9, 0.4), 1)
+
+
 CONTROLS = {
-    # name: (series, effect of one sd as a share of mean sales)
-    "price":      (lambda dates, rng: 10 + np.round(_wander(len(dates), rng, 0.9, 0.4), 1), -0.03),
-    "promotion":  (lambda dates, rng: 1.0 * (rng.random(len(dates)) < 0.15), 0.025),
-    "competitor": (lambda dates, rng: np.exp(_wander(len(dates), rng, 0.7, 0.2)), -0.02),
-    "season":     (lambda dates, rng: _season(dates), 0.04),
-    "trend":      (lambda dates, rng: np.linspace(0, 1, len(dates)), 0.03),
+    "price": ControlKind(_price, -0.03),
+    "promotion": ControlKind(lambda dates, rng: 1.0 * (rng.random(len(dates)) < 0.15), 0.025),
+    "competitor": ControlKind(lambda dates, rng: np.exp(_wander(len(dates), rng, 0.7, 0.2)), -0.02),
+    "season": ControlKind(lambda dates, rng: _season(dates), 0.04),
+    "trend": ControlKind(lambda dates, rng: np.linspace(0, 1, len(dates)), 0.03),
 }
 
-
+# %% ../nbs/22_simulate.ipynb #5674a16d
 def control_series(
     names: list,               # keys of `CONTROLS`, or names of your own
-    dates: pd.DatetimeIndex,
-    rng: np.random.Generator,
-) -> tuple:                    # (frame [time, control], effect of one sd as a share of mean sales [control])
+    dates: pd.DatetimeIndex,   # the periods
+    rng: np.random.Generator,  # where the numbers come from
+) -> tuple:                    # (frame [time, control], effect of one sd as a share of mean sales)
     "Controls and how strongly they act."
     series, effects = {}, {}
     for name in names:
-        make, effects[name] = CONTROLS.get(name, (lambda dates, rng: _wander(len(dates), rng, 0.7, 1.0), rng.normal(0, 0.02)))
+        unknown = (lambda dates, rng: _wander(len(dates), rng, 0.7, 1.0), rng.normal(0, 0.02))
+        make, effects[name] = CONTROLS.get(name, unknown)
         series[name] = make(dates, rng)
         while np.ptp(series[name]) == 0:  # a promotion that never ran tells nothing
             series[name] = make(dates, rng)
@@ -139,7 +154,7 @@ def control_series(
 class Truth:
     "What the model is to find. Series by leaf, in the order of the tree, unless said otherwise."
     decay: pd.Series             # share of the effect left after one period
-    saturation: pd.DataFrame     # parameters of the saturation curve, one column each; none for a straight line
+    saturation: pd.DataFrame     # parameters of the curve, one column each; none for a line
     effect: pd.Series            # efficiency e, for a model that is given the spend
     roi: pd.Series               # total contribution over total spend
     contributions: pd.DataFrame  # [time, leaf], units of y
@@ -152,43 +167,46 @@ class Truth:
 @dataclass(frozen=True)
 class Simulation:
     "A made-up world: the data to fit, and the truth to compare with."
-    hierarchy: Hierarchy
+    hierarchy: Hierarchy # the tree of media
     y: pd.Series         # outcome [time]
     U: pd.DataFrame      # impressions [time, leaf]
     spend: pd.DataFrame  # euros [time, leaf]
     Z: pd.DataFrame      # controls [time, control]
     metrics: dict        # {"impressions", "clicks", "conversions"}: frames [time, leaf]
-    truth: Truth
+    truth: Truth         # what the model is to find
 
-    def contributions(
-        self,
-        level: str,      # one of the tree's levels
-    ) -> pd.DataFrame:   # [time, node], units of y
-        "True contributions, added up to a level."
-        h = self.hierarchy
-        totals = self.truth.contributions.to_numpy() @ h.matrix(h.levels[0], level)
-        return pd.DataFrame(totals, index=self.y.index, columns=h.names[level])
+# %% ../nbs/22_simulate.ipynb #f7cbe7d5
+@patch
+def contributions(
+    self: Simulation,
+    level: str,      # one of the tree's levels
+) -> pd.DataFrame:   # [time, node], units of y
+    "True contributions, added up to a level."
+    h = self.hierarchy
+    totals = self.truth.contributions.to_numpy() @ h.matrix(h.levels[0], level)
+    return pd.DataFrame(totals, index=self.y.index, columns=h.names[level])
 
-    def to_frame(self) -> pd.DataFrame:
-        "All data in one table, as a file would hold it: outcome, controls, exposures, and spend as `<leaf>_spend`."
-        return pd.concat([self.y, self.Z, self.U, self.spend.add_suffix("_spend")], axis=1)
+
+@patch
+def to_frame(self: Simulation) -> pd.DataFrame:
+    "All data in one table: outcome, controls, exposures, and spend as `<leaf>_spend`."
+    return pd.concat([self.y, self.Z, self.U, self.spend.add_suffix("_spend")], axis=1)
 
 # %% ../nbs/22_simulate.ipynb #66bb7550
 def media_truth(
-    h: Hierarchy,
+    h: Hierarchy,               # the tree of media
     impressions: pd.DataFrame,  # [time, leaf]
     spend: pd.DataFrame,        # [time, leaf]
     media_share: float,         # media's share of `MEAN_OUTCOME`
     saturation: str,            # a name in `SATURATIONS`
-    rng: np.random.Generator,
-) -> tuple:                     # decay (by leaf), saturation [leaf, parameter], size b (by leaf) and response f(a) [time, leaf]
+    rng: np.random.Generator,   # where the numbers come from
+) -> tuple:                     # decay, curve's parameters, size b (all by leaf), f(a) [time, leaf]
     "How media act: carry-over and returns alike within families, saturation alike over all lines."
     leaves = spend.columns
-    decay = pd.Series(0.99 * _sigmoid(draw_along_tree(h, rng, centre=-0.85, spread=0.7, step=0.3)), leaves)
-    alike = lambda centre: rng.normal(centre, 0.5) + rng.normal(0, 0.4, len(leaves))
-    draw = {"saturation_level": lambda: _sigmoid(alike(-0.5)), "hill_slope": lambda: np.exp(rng.normal(0.4, 0.2, len(leaves))),
-            "logistic_rate": lambda: np.exp(alike(0.5))}
+    draws = draw_along_tree(h, rng, centre=-0.85, spread=0.7, step=0.3)
+    decay = pd.Series(0.99 * _sigmoid(draws), leaves)
     curve = SATURATIONS[saturation]
+    draw = _shape_draws(rng, len(leaves))
     shape = {name: draw[name]() for name in curve.parameters}
     adstocked = adstock_geometric_np(impressions / impressions.mean(), decay)
     response = pd.DataFrame(curve.curve(adstocked, shape), spend.index, leaves)
@@ -196,68 +214,124 @@ def media_truth(
     size *= media_share * MEAN_OUTCOME / (size * response).sum(axis=1).mean()
     return decay, pd.DataFrame(shape, leaves), size, response
 
+# %% ../nbs/22_simulate.ipynb #b3e38831
+def _shape_draws(rng, lines) -> dict:
+    "Parameter of a saturation curve -> a function that draws it for every line."
+    alike = lambda centre: rng.normal(centre, 0.5) + rng.normal(0, 0.4, lines)
+    return {"saturation_level": lambda: _sigmoid(alike(-0.5)),
+            "hill_slope": lambda: np.exp(rng.normal(0.4, 0.2, lines)),
+            "logistic_rate": lambda: np.exp(alike(0.5))}
+
 # %% ../nbs/22_simulate.ipynb #669b7497
+def _check_numbers(periods, seed, media_share, signal_to_noise):
+    "Raise `PrecisionError` for the first number that makes no sense."
+    check_whole("periods", periods, 12)
+    check_whole("seed", seed, 0)
+    for name, value, most, example in (("media_share", media_share, 1, 0.35),
+                                       ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
+        number = isinstance(value, (int, float, np.number))
+        if not number or not 0 < value or not (value < most or value == most == np.inf):
+            raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. "
+                                 f"Try {example}.")
+
+
+def _check_noise(nu, phi):
+    "Raise for noise without a variance, or one that never settles."
+    if nu is not None and not (is_number(nu) and nu > 2) or not (is_number(phi) and -1 < phi < 1):
+        raise PrecisionError("nu must be None (normal noise) or above 2, and phi between -1 and "
+                             f"1, got nu={nu!r}, phi={phi!r}.")
+
+# %% ../nbs/22_simulate.ipynb #140ef5a4
+def _check_controls(h, controls):
+    "Raise unless controls are names, each once, and none of them a node's."
+    listed = not isinstance(controls, str) and np.iterable(controls)
+    if not listed or not all(isinstance(name, str) for name in controls):
+        raise PrecisionError(f"controls must be a list of names, got {controls!r:.80}. Try "
+                             "controls=['price'].")
+    check_names(controls, dict.fromkeys(controls), "controls")
+    taken = {*RESERVED}.union(*h.names.values())
+    if both := [name for name in controls if name in taken]:
+        raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of a "
+                             f"row of results ({', '.join(RESERVED)}). Rename it.")
+
+# %% ../nbs/22_simulate.ipynb #2aa838cf
 def _check_options(h, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi):
     "Raise `PrecisionError` for the first option that makes no sense."
     if not isinstance(h, Hierarchy):
-        raise PrecisionError(f"hierarchy must be a Hierarchy, got {type(h).__name__}. Make one with build_hierarchy.")
-    for name, value, least in (("periods", periods, 12), ("seed", seed, 0)):
-        check_whole(name, value, least)
-    for name, value, most, example in (("media_share", media_share, 1, 0.35), ("signal_to_noise", signal_to_noise, np.inf, 3.0)):
-        if not isinstance(value, (int, float, np.number)) or not 0 < value or not (value < most or value == most == np.inf):
-            raise PrecisionError(f"{name} must be a number between 0 and {most}, got {value!r}. Try {example}.")
+        raise PrecisionError(f"hierarchy must be a Hierarchy, got {type(h).__name__}. Make one "
+                             "with build_hierarchy.")
+    _check_numbers(periods, seed, media_share, signal_to_noise)
     choose("saturation", saturation, SATURATIONS)
-    if nu is not None and not (is_number(nu) and nu > 2) or not (is_number(phi) and -1 < phi < 1):
-        raise PrecisionError(f"nu must be None (normal noise) or above 2, and phi between -1 and 1, got nu={nu!r}, phi={phi!r}.")
-    if isinstance(controls, str) or not np.iterable(controls) or not all(isinstance(name, str) for name in controls):
-        raise PrecisionError(f"controls must be a list of names, got {controls!r:.80}. Try controls=['price'].")
-    check_names(controls, dict.fromkeys(controls), "controls")
-    if both := [name for name in controls if name in {*RESERVED}.union(*h.names.values())]:
-        raise PrecisionError(f"The control {both[0]!r} has the name of a node of the tree or of a row of results ({', '.join(RESERVED)}). Rename it.")
+    _check_noise(nu, phi)
+    _check_controls(h, controls)
 
-# %% ../nbs/22_simulate.ipynb #f86b8951
+
+def _as_list(controls):
+    "Whatever is a collection of names as a list; what is none is left to be refused."
+    listed = np.iterable(controls) and not isinstance(controls, str)
+    return list(controls) if listed else controls
+
+# %% ../nbs/22_simulate.ipynb #b4d7968c
 def _first_day(start):
     first = moment(start)
     if pd.isna(first):
         raise PrecisionError(f"start must be a date like '2022-01-03', got {start!r:.80}.")
     return first
 
-
+# %% ../nbs/22_simulate.ipynb #f86b8951
 def simulate(
-    hierarchy: Hierarchy = None,             # any tree; by default `DEFAULT_TREE`
-    periods: int = 156,                      # weeks, at least 12
-    seed: int = 0,                           # the same seed makes the same world
+    hierarchy: Hierarchy = None,           # any tree; by default `DEFAULT_TREE`
+    periods: int = 156,                    # weeks, at least 12
+    seed: int = 0,                         # the same seed makes the same world
     *,
-    media_share: float = 0.35,               # media's share of mean sales, in (0, 1)
-    signal_to_noise: float = 3.0,            # sd of the mean over sd of the noise, > 0; 3.0 means an R2 of 0.9
-    controls: list = ("price", "promotion", "season", "trend"),
-    saturation: str = "michaelis_menten",    # or "none", "hill", "logistic"
-    nu: float = None,                        # degrees of freedom of the noise, above 2; None: normal
-    phi: float = 0.0,                        # what is left of a period's noise in the next, in (-1, 1)
-    offline: list = None,                    # channels without clicks; by default "tv" in the default tree
-    start: str = "2022-01-03",               # date of the first week
-) -> Simulation:                             # raises `PrecisionError` for options that make no sense
+    media_share: float = 0.35,             # media's share of mean sales, in (0, 1)
+    signal_to_noise: float = 3.0,          # sd of the mean over sd of the noise, > 0; 3.0 is R2 0.9
+    controls: list = ("price", "promotion", "season", "trend"),  # `CONTROLS`, or names of your own
+    saturation: str = "michaelis_menten",  # or "none", "hill", "logistic"
+    nu: float = None,                      # degrees of freedom of the noise, above 2; None: normal
+    phi: float = 0.0,                      # share of a period's noise left in the next, in (-1, 1)
+    offline: list = None,                  # channels without clicks; in the default tree "tv"
+    start: str = "2022-01-03",             # date of the first week
+) -> Simulation:                           # raises `PrecisionError` for options that make no sense
     "A world with known truth, in exactly the form of the model."
     if hierarchy is None:
         hierarchy, offline = build_hierarchy(DEFAULT_TREE), ("tv",) if offline is None else offline
-    controls = list(controls) if np.iterable(controls) and not isinstance(controls, str) else controls
-    _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls, saturation, nu, phi)
-    media, plan, funnel, other, noise = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(5))
+    controls = _as_list(controls)
+    _check_options(hierarchy, periods, seed, media_share, signal_to_noise, controls,
+                   saturation, nu, phi)
+    streams = np.random.SeedSequence(seed).spawn(5)
+    media, plan, funnel, other, noise = map(np.random.default_rng, streams)
     dates = pd.date_range(_first_day(start), periods=periods, freq="7D", name="date")
-
     spend = media_plan(hierarchy, dates, plan)
     metrics = media_funnel(spend, hierarchy, funnel, () if offline is None else offline)
-    decay, shape, size, response = media_truth(hierarchy, metrics["impressions"], spend, media_share, saturation, media)
+    acts = media_truth(hierarchy, metrics["impressions"], spend, media_share, saturation, media)
     Z, strength = control_series(controls, dates, other)
-    intercept, control_effect = (1 - media_share) * MEAN_OUTCOME, MEAN_OUTCOME * strength / Z.std(ddof=0)
-    mean = (intercept + (size * response).sum(axis=1) + (Z - Z.mean()) @ control_effect).rename("sales")
-    sigma = float(mean.std(ddof=0) / signal_to_noise)
-    innovations = noise.normal(0, sigma, periods) if nu is None else sigma * noise.standard_t(nu, periods)
-    innovations[0] /= np.sqrt(1 - phi**2)
-    y = mean + signal.lfilter([1.0], [1.0, -phi], innovations)
-
-    channel_spend = spend.mean().groupby(hierarchy.parent_index(hierarchy.levels[0], hierarchy.levels[-1])).transform("sum")
-    truth = Truth(decay, shape, effect=size * channel_spend / spend.mean() / y.std(ddof=0),
-                  roi=(size * response).sum() / spend.sum(), contributions=size * response, intercept=intercept,
-                  control_effect=control_effect, mean=mean, sigma=sigma)
+    with_noise = partial(_with_noise, ratio=signal_to_noise, nu=nu, phi=phi, rng=noise)
+    y, truth = _outcome(hierarchy, spend, acts, media_share, Z, strength, with_noise)
     return Simulation(hierarchy, y, metrics["impressions"], spend, Z, metrics, truth)
+
+# %% ../nbs/22_simulate.ipynb #60c52999
+def _with_noise(mean, ratio, nu, phi, rng) -> tuple:
+    "The mean plus noise, normal or Student's, that remembers the period before; and its scale."
+    periods, sigma = len(mean), float(mean.std(ddof=0) / ratio)
+    if nu is None:
+        innovations = rng.normal(0, sigma, periods)
+    else:
+        innovations = sigma * rng.standard_t(nu, periods)
+    innovations[0] /= np.sqrt(1 - phi**2)
+    return mean + signal.lfilter([1.0], [1.0, -phi], innovations), sigma
+
+# %% ../nbs/22_simulate.ipynb #ec97f1df
+def _outcome(h, spend, acts, media_share, Z, strength, with_noise) -> tuple:
+    "Sales, and the `Truth` behind them."
+    decay, shape, size, response = acts
+    intercept = (1 - media_share) * MEAN_OUTCOME
+    control_effect = MEAN_OUTCOME * strength / Z.std(ddof=0)
+    mean = intercept + (size * response).sum(axis=1) + (Z - Z.mean()) @ control_effect
+    mean = mean.rename("sales")
+    y, sigma = with_noise(mean)
+    channel = h.parent_index(h.levels[0], h.levels[-1])
+    channel_spend = spend.mean().groupby(channel).transform("sum")
+    return y, Truth(decay, shape, effect=size * channel_spend / spend.mean() / y.std(ddof=0),
+                    roi=(size * response).sum() / spend.sum(), contributions=size * response,
+                    intercept=intercept, control_effect=control_effect, mean=mean, sigma=sigma)

@@ -18,34 +18,38 @@ from narwhals.exceptions import DuplicateError
 
 from .errors import PrecisionError
 
-# %% ../nbs/10_tables.ipynb #37f9a92e
+# %% ../nbs/10_tables.ipynb #de827d60
 UNDATED = "(rows without dates)"
 
 
 def is_dated(
     table,     # what `as_pandas` returned
-) -> bool:
+) -> bool:     # always False for an array or a list
     "Do the rows say which period they are?"
     return isinstance(table, (pd.Series, pd.DataFrame)) and table.index.name != UNDATED
 
-
+# %% ../nbs/10_tables.ipynb #37f9a92e
 def _holds_dates(column) -> bool:
     "Dates, whatever they are made of; text that looks like one is text."
     if pd.api.types.is_datetime64_any_dtype(column) or isinstance(column.dtype, pd.PeriodDtype):
         return True
-    known = [cell for cell in column if not (np.isscalar(cell) and pd.isna(cell))] if column.dtype == object else []
+    if column.dtype != object:
+        return False
+    known = [cell for cell in column if not (np.isscalar(cell) and pd.isna(cell))]
     return bool(known) and all(isinstance(cell, (date, np.datetime64, pd.Period)) for cell in known)
 
-
+# %% ../nbs/10_tables.ipynb #ecadb787
 def _indexed(frame, what):
     "A frame without an index gets its column of dates as one."
     dated = [name for name in frame if _holds_dates(frame[name])]
     if len(dated) > 1:
-        raise PrecisionError(f"{what} has dates in the columns {', '.join(map(repr, dated))}; keep the one that says which period a row is")
+        raise PrecisionError(f"{what} has dates in the columns {', '.join(map(repr, dated))}; keep "
+                             "the one that says which period a row is")
     if not dated:
         return frame.set_axis(pd.RangeIndex(len(frame), name=UNDATED))
-    return frame.drop(columns=dated).set_axis(pd.Index(pd.to_datetime(frame[dated[0]])
-                                              if frame[dated[0]].dtype == object else frame[dated[0]], name=dated[0]))
+    dates = frame[dated[0]]
+    dates = pd.to_datetime(dates) if dates.dtype == object else dates
+    return frame.drop(columns=dated).set_axis(pd.Index(dates, name=dated[0]))
 
 # %% ../nbs/10_tables.ipynb #e2594d8e
 def _of_columns(columns, what):
@@ -56,24 +60,29 @@ def _of_columns(columns, what):
 def _is_frame(table) -> bool:
     "Is this a data frame or a column of a library that narwhals knows?"
     try:
-        return isinstance(nw.from_native(table, pass_through=True, allow_series=True), (nw.DataFrame, nw.LazyFrame, nw.Series))
+        known = nw.from_native(table, pass_through=True, allow_series=True)
     except DuplicateError:  # one of Arrow, whose columns may share a name
         return True
+    return isinstance(known, (nw.DataFrame, nw.LazyFrame, nw.Series))
 
-
+# %% ../nbs/10_tables.ipynb #9cf532a8
 def _of_frame(table, what):
     "A data frame or a column of any library that narwhals knows."
     try:
         table = nw.from_native(table, allow_series=True)
     except DuplicateError:
-        raise PrecisionError(f"{what} has two columns of one name, among {', '.join(map(str, table.column_names)):.200}; rename or add them up") from None
+        names = ", ".join(map(str, table.column_names))
+        raise PrecisionError(f"{what} has two columns of one name, among {names:.200}; rename or "
+                             "add them up") from None
     if isinstance(table, nw.LazyFrame):
-        raise PrecisionError(f"{what} is a plan of a table that has not been made yet; call .collect() on it first")
+        raise PrecisionError(f"{what} is a plan of a table that has not been made yet; call "
+                             ".collect() on it first")
     if isinstance(table, nw.Series):
-        return pd.Series(table.to_list(), pd.RangeIndex(len(table), name=UNDATED), name=table.name or None)
+        undated = pd.RangeIndex(len(table), name=UNDATED)
+        return pd.Series(table.to_list(), undated, name=table.name or None)
     return _of_columns({name: table[name].to_list() for name in table.columns}, what)
 
-
+# %% ../nbs/10_tables.ipynb #ab31a6fb
 def _cells(column) -> int | None:
     "How many cells a column has; None where it is no column."
     try:
@@ -81,22 +90,25 @@ def _cells(column) -> int | None:
     except (ValueError, TypeError):
         return None
 
-
+# %% ../nbs/10_tables.ipynb #a060dbf8
 def _of_mapping(table, what):
     "{name: cells}."
     lengths = {name: _cells(column) for name, column in table.items()}
     if None in lengths.values() or len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name!r} {'is no column' if length is None else f'has {length}'}" for name, length in lengths.items())
-        raise PrecisionError(f"{what} is a mapping, whose columns need one cell a period each: {said:.200}")
+        said = ", ".join(f"{name!r} " + ("is no column" if length is None else f"has {length}")
+                         for name, length in lengths.items())
+        raise PrecisionError(f"{what} is a mapping, whose columns need one cell a period each: "
+                             f"{said:.200}")
     if any(is_dated(cells) for cells in table.values()):  # pandas columns bring an index
         return pd.DataFrame({name: cells for name, cells in table.items()})
     return _of_columns({name: list(cells) for name, cells in table.items()}, what)
 
-# %% ../nbs/10_tables.ipynb #0e0bae01
+# %% ../nbs/10_tables.ipynb #7ca696d4
 def _of_masked(table, what):
     "An array whose masked cells are missing."
     if table.dtype.names:
-        return _of_mapping({name: _of_masked(table[name], what) for name in table.dtype.names}, what)
+        fields = {name: _of_masked(table[name], what) for name in table.dtype.names}
+        return _of_mapping(fields, what)
     return table.filled() if not np.ma.is_masked(table) else table.astype(object).filled(np.nan)
 
 
@@ -104,27 +116,35 @@ def _of_fields(table, what):
     "An array whose cells have named fields."
     return _of_mapping({name: table[name] for name in table.dtype.names}, what)
 
-
-def _of_xarray(table, what):
-    "Coordinates are names and dates; the axis of dates is that of the rows."
-    if isinstance(table, xr.Dataset):
-        if len(table.dims) != 1 or any(part.ndim != 1 for part in table.data_vars.values()):
-            raise PrecisionError(f"{what} is a Dataset with the dimensions {', '.join(map(str, table.dims)) or 'none'}; columns over one "
-                                 "dimension, the periods, were expected: pick one table of it, like dataset['exposure']")
-        return _with_rows(table.to_dataframe()[list(table.data_vars)], next(iter(table.dims)) in table.indexes)
-    if table.ndim not in (1, 2) or not any(dim in table.indexes for dim in table.dims):
-        return table.values
-    is_time = lambda dim: dim in table.indexes and isinstance(table.indexes[dim], (pd.DatetimeIndex, pd.PeriodIndex))
-    rows, *columns = sorted(table.dims, key=lambda dim: not is_time(dim))
-    if columns and columns[0] not in table.indexes:
-        raise PrecisionError(f"{what} has no names along its dimension {columns[0]!r}; give them as a coordinate: "
-                             f".assign_coords({columns[0]}=[names])")
-    return _with_rows(table.transpose(rows, *columns).to_pandas(), rows in table.indexes)
-
-
+# %% ../nbs/10_tables.ipynb #0e0bae01
 def _with_rows(table, labelled):
     "The rows keep their labels, where they have some."
     return table if labelled else table.set_axis(pd.RangeIndex(len(table), name=UNDATED))
+
+
+def _of_dataset(table, what):
+    "Tables side by side over one dimension, the periods."
+    if len(table.dims) != 1 or any(part.ndim != 1 for part in table.data_vars.values()):
+        raise PrecisionError(f"{what} is a Dataset with the dimensions "
+                             f"{', '.join(map(str, table.dims)) or 'none'}; columns over one "
+                             "dimension, the periods, were expected: pick one table of it, like "
+                             "dataset['exposure']")
+    labelled = next(iter(table.dims)) in table.indexes
+    return _with_rows(table.to_dataframe()[list(table.data_vars)], labelled)
+
+# %% ../nbs/10_tables.ipynb #6df52dbd
+def _of_xarray(table, what):
+    "Coordinates are names and dates; the axis of dates is that of the rows."
+    if isinstance(table, xr.Dataset):
+        return _of_dataset(table, what)
+    if table.ndim not in (1, 2) or not any(dim in table.indexes for dim in table.dims):
+        return table.values
+    is_time = lambda dim: isinstance(table.indexes.get(dim), (pd.DatetimeIndex, pd.PeriodIndex))
+    rows, *columns = sorted(table.dims, key=lambda dim: not is_time(dim))
+    if columns and columns[0] not in table.indexes:
+        raise PrecisionError(f"{what} has no names along its dimension {columns[0]!r}; give them "
+                             f"as a coordinate: .assign_coords({columns[0]}=[names])")
+    return _with_rows(table.transpose(rows, *columns).to_pandas(), rows in table.indexes)
 
 # %% ../nbs/10_tables.ipynb #2c9c4903
 READERS = (  # (does it know a table?, how it reads it)
@@ -135,22 +155,23 @@ READERS = (  # (does it know a table?, how it reads it)
     (lambda table: isinstance(table, Mapping), _of_mapping),
     (_is_frame, _of_frame),
 )
-
-LABELS = ("columns", "column_names", "dims", "schema", "__dataframe__", "__arrow_c_stream__")  # what things with names have
+LABELS = ("columns", "column_names", "dims", "schema",
+          "__dataframe__", "__arrow_c_stream__")  # what things with names have
 
 
 def as_pandas(
     table,      # what came
     what: str,  # what it is, for the message: "U"
-):              # a DataFrame or Series with its names and dates; an array or a list, which has none, as it came
-    "A table of any library as one of pandas, with all that it says of itself; raises `PrecisionError` for names that cannot be read."
+):              # a DataFrame or Series with names and dates; an array or a list as it came
+    "A table of any library as one of pandas; raises `PrecisionError` where names cannot be read."
     for knows, read in READERS:
         if knows(table):
             return read(table, what)
     if said := next((label for label in LABELS if hasattr(table, label)), None):
         kind = f"{type(table).__module__.split('.')[0]}.{type(table).__name__}"
-        raise PrecisionError(f"{what} is a {kind}, which has names ({said}) that cannot be read here; make it a table of pandas "
-                             "first, with .to_pandas() where there is one")
+        raise PrecisionError(f"{what} is a {kind}, which has names ({said}) that cannot be read "
+                             "here; make it a table of pandas first, with .to_pandas() where there "
+                             "is one")
     return table
 
 # %% ../nbs/10_tables.ipynb #b966d8fe
@@ -161,17 +182,25 @@ def moment(
     when,                # text like "2024-03-05" or "2024-03", a date, a `pandas.Period`
     end: bool = False,   # does something end there?
 ) -> pd.Timestamp:       # NaT for whatever is no date without a time zone
-    "The moment that a date stands for: of a month or another span its first, or where something ends, its last."
+    "The moment that a date stands for: of a span its first or, where something ends, its last."
     if isinstance(when, str):
         when = when.strip()
-        if not _ISO.fullmatch(when) or pd.isna(pd.to_datetime(when, format="ISO8601", errors="coerce")):
+        if not _ISO.fullmatch(when):
+            return pd.NaT
+        if pd.isna(pd.to_datetime(when, format="ISO8601", errors="coerce")):
             return pd.NaT
         when = pd.Period(when, "M") if len(when) == 7 else when
     if isinstance(when, np.datetime64) and np.datetime_data(when)[0] in "YM" and not np.isnat(when):
         when = pd.Period(str(when), np.datetime_data(when)[0])
     if isinstance(when, pd.Period):
-        return when.end_time.floor("D") if end and when.freqstr[0] not in "hms" else when.end_time if end else when.start_time
+        return _end_of(when) if end else when.start_time
     if not isinstance(when, (str, date, np.datetime64)):
         return pd.NaT
     stamp = pd.Timestamp(when)
     return pd.NaT if stamp.tzinfo is not None else stamp
+
+# %% ../nbs/10_tables.ipynb #faa67374
+def _end_of(period):
+    "The last day of a period; of an hour, its last moment."
+    short = period.freqstr[0] in "hms"
+    return period.end_time if short else period.end_time.floor("D")

@@ -334,7 +334,7 @@ def test_another_number_of_tests_is_another_program_with_its_own_answer(fit):
         posterior = build_posterior(fit.data, experiments=tests, nodes=16)
         points = np.random.default_rng(0).normal(0, 0.3, (3, posterior.dimension))
         program = Program(posterior)
-        seen, _ = program.look(points, program.tensors(posterior.inputs))
+        seen, _ = program.evaluate(points, program.tensors(posterior.inputs))
         np.testing.assert_allclose(seen, make_target_log_prob_fn(posterior)(points), rtol=1e-3)
 
 

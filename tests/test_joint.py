@@ -11,7 +11,8 @@ from test_posterior import total_world
 
 from precision.blocks import baseline_design
 from precision.experiments import CostTarget, LiftTest, members
-from precision.joint import observed, plain, statement
+from precision.joint import observed, statement
+from precision.natural import plain
 from precision.posterior import OPTIONS, build_posterior, evaluate, make_target_log_prob_fn
 from precision.priors import Priors
 

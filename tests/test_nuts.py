@@ -115,7 +115,7 @@ def test_a_tiny_step_stops_at_the_greatest_depth():
     assert (told["n_steps"] == 2 ** MAX_DEPTH - 1).all() and told["reached_max_treedepth"].all()
 
 
-def test_a_look_tells_density_and_gradient_even_after_a_point_without():
+def test_evaluation_gives_density_and_gradient_even_after_a_point_without():
     log_density = lambda x: (tf.math.log(x[0]) - tf.square(x[1]), tf.stack([1 / x[0], -2 * x[1]]))
     points = np.zeros((CHUNK, 2), np.float32)
     points[:3] = [[1.0, 2.0], [-1.0, 0.0], [0.5, -1.0]]

@@ -26,7 +26,7 @@ def test_what_the_program_sees_is_the_posteriors_density_and_gradient(options):
     posterior = small_posterior(**options)
     points = np.random.default_rng(1).normal(0, 0.5, size=(7, posterior.dimension))
     program = Program(posterior, tf.float64)
-    density, gradients = program.look(points, program.tensors(posterior.inputs))
+    density, gradients = program.evaluate(points, program.tensors(posterior.inputs))
     x = tf.constant(points)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -82,7 +82,7 @@ def test_where_xla_was_used_before_a_fit_is_slower_and_still_right():
             "from test_program import Program, small_posterior; p = small_posterior(); program = Program(p); "
             "points = np.random.default_rng(0).normal(0, 0.3, size=(5, p.dimension)); "
             "exact = p.log_density(tf.constant(points), {name: tf.constant(value) for name, value in p.inputs.items()}); "
-            "print(np.abs(program.look(points, program.tensors(p.inputs))[0] - exact).max() < 1e-2)")
+            "print(np.abs(program.evaluate(points, program.tensors(p.inputs))[0] - exact).max() < 1e-2)")
     told = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PRECISION_CACHE": "off"}, capture_output=True, text=True, timeout=300)
     assert told.stdout.strip() == "True", told.stderr
 

@@ -31,7 +31,7 @@ from precision.hierarchy import build_hierarchy, rows_of_nodes
 from precision.metrics import Report
 from precision.model import MMM, Fit, former_default
 from precision.program import Program
-from precision.sampling import write_atomically
+from precision.storage import write_atomically
 from precision.netcdf import load_groups, save_groups
 from precision.saving import attributes_of
 
