@@ -14,7 +14,7 @@ from precision.checks import (
 from precision.data import Controls
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.experiments import CostTarget, LiftTest
-from precision.errors import PrecisionError
+from precision.errors import PrecisionError, PrecisionWarning
 from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit
 from precision.noise import LIKELIHOODS, RESIDUALS, noise_of
@@ -72,7 +72,7 @@ def test_what_is_wrong_with_the_residuals_is_found(fit):
     T, y, rng = len(fit.data.y), fit.data.y, np.random.default_rng(1)
     mean = fit.accounts.fitted().mean(axis=0)
     noise = rng.normal(0, 10, T)
-    assert with_data(fit, y=y + np.linspace(-30, 30, T))["memory"].verdict == "problem"
+    assert with_data(fit, y=y + np.linspace(-30, 30, T))["autocorrelation"].verdict == "problem"
     odd = y.copy()
     odd[40] += 100
     found = with_data(fit, y=odd)["tails"]
@@ -98,10 +98,10 @@ def test_a_posterior_that_is_its_prior_and_one_far_from_it_are_found(fit):
     from dataclasses import replace
 
     same = check_up(fit.idata, fit.accounts, fit.accounts, fit.mmm.noise)
-    assert same["prior"].verdict == "problem" and same["prior"].value == pytest.approx(1) and same["surprise"].verdict == "ok"
+    assert same["prior"].verdict == "problem" and same["prior"].value == pytest.approx(1) and same["prior conflict"].verdict == "ok"
     timid = replace(fit.accounts, values=fit.accounts.values | {"effect_tactical": fit.accounts.values["effect_tactical"] / 1000})
     far = check_up(fit.idata, fit.accounts, timid, fit.mmm.noise)
-    assert far["surprise"].verdict == "problem" and far["prior"].verdict == "ok"
+    assert far["prior conflict"].verdict == "problem" and far["prior"].verdict == "ok"
 
 
 def test_an_effect_that_comes_late_is_found_and_its_lag_is_named(fit):
@@ -209,7 +209,7 @@ def test_every_option_is_checked(options):
     checkup = fit.check()
     assert list(checkup.correlation) == list("abc") and set(checkup.news.node) == set("abc")
     assert ("residual" in options) == ('residual="ar1"' not in "".join(
-        f.remedy for f in with_data(fit, y=fit.data.y + np.linspace(-200, 200, 40)).findings if f.check == "memory"))
+        f.remedy for f in with_data(fit, y=fit.data.y + np.linspace(-200, 200, 40)).findings if f.check == "autocorrelation"))
     plt.close(checkup.plot())
 
 
@@ -219,7 +219,7 @@ def test_one_tactical_without_controls_with_few_integer_periods_comes_back_from_
     fit.save(tmp_path / "fit.nc")
     again = Fit.load(tmp_path / "fit.nc").check()
     pd.testing.assert_frame_equal(again.to_frame(), fit.check().to_frame())
-    assert again["trade-offs"].verdict == again["collinearity"].verdict == "ok" and again["one week"].where in map(str, range(9))
+    assert again["posterior correlation"].verdict == again["collinearity"].verdict == "ok" and again["influence"].where in map(str, range(9))
     plt.close(again.plot())
 
 
@@ -262,7 +262,7 @@ def test_a_period_that_sways_the_result_is_named(still):
     density = groups["log_likelihood"]["y"].copy(deep=True)
     density[..., 17] = 8 * density[..., 17] * np.random.default_rng(0).standard_cauchy(density.shape[:2])
     idata = to_idata(groups | {"log_likelihood": groups["log_likelihood"].assign(y=density)}, {})
-    found = check_up(idata, still.accounts, still.mmm.draw_prior(still.data, 300, 0).accounts, still.mmm.noise)["one week"]
+    found = check_up(idata, still.accounts, still.mmm.draw_prior(still.data, 300, 0).accounts, still.mmm.noise)["influence"]
     assert found.verdict == "problem" and found.where == str(still.data.time[17].date())
 
 
@@ -284,6 +284,17 @@ def test_single_periods_are_judged_with_the_moving_baseline_fitted_to_the_others
 def test_a_misspelt_check_is_answered(fit):
     with pytest.raises(PrecisionError, match="Did you mean 'collinearity'"):
         fit.check()["colinearity"]
+
+
+@pytest.mark.filterwarnings("default::precision.errors.PrecisionWarning")
+def test_former_names_still_find_their_check(fit):
+    checkup = fit.check()
+    for old, new in {"one week": "influence", "in step": "common movement", "memory": "autocorrelation", "surprise": "prior conflict",
+                     "trade-offs": "posterior correlation"}.items():
+        with pytest.warns(PrecisionWarning, match=f"'{old}' is called '{new}' now"):
+            assert checkup[old] is checkup[new]
+    with pytest.warns(PrecisionWarning, match="'good' is called 'ok' now"):
+        assert checkup.of("good") == checkup.of("ok") != []
 
 
 @pytest.mark.parametrize("used, advice", [(None, "=0.95"), (0.85, "=0.95"), (0.95, "=0.99"), (0.97, "=0.99"), (0.99, "will not mend")])
@@ -312,13 +323,13 @@ def test_grades_are_kind_at_the_limit_and_strict_without_a_number():
 
 
 def test_a_checkup_without_a_single_finding_that_is_ok_still_prints():
-    bad = Finding("memory", "problem", 0.0, 0.01, "", "Residuals remember", "add a trend")
+    bad = Finding("autocorrelation", "problem", 0.0, 0.01, "", "Residuals remember", "add a trend")
     said = repr(Checkup((bad,), pd.RangeIndex(1), *[None] * 6))
     assert said.startswith("Problem found: not to be used yet (1 checks: 1 problem)") and "Do: add a trend." in said and "\nok " not in said
 
 
 def test_a_checkup_never_says_yes(fit):
-    good = Finding("memory", "ok", 0.5, 0.01, "", "Residuals do not remember")
+    good = Finding("autocorrelation", "ok", 0.5, 0.01, "", "Residuals do not remember")
     said = repr(Checkup((good,), pd.RangeIndex(1), *[None] * 6))
     assert said.startswith("No problem found (1 checks: 1 ok)") and "Yes" not in said
     assert "What checks cannot see" in said and "same week's sales" in UNSEEN and "What checks cannot see" in repr(fit.check())
@@ -353,7 +364,7 @@ def test_a_stated_return_is_named_where_media_move_otherwise(factor, named):
     y, U, Z = data()
     roi = (0.4 * U.a.sum() + 0.2 * U.b.sum()) / (U.a.sum() + U.b.sum())
     model = MMM(build_hierarchy(TREE), Priors(roi={"x": (0.85 * factor * roi, 1.15 * factor * roi)}))
-    found = model.fit(y, U, Z, spend=U, **QUICK).check()["surprise"]
+    found = model.fit(y, U, Z, spend=U, **QUICK).check()["prior conflict"]
     assert (found.verdict != "ok") == named and ("the ROI of x was expected" in found.evidence) == named, found
 
 
