@@ -7,10 +7,11 @@ import pytest
 from scipy import signal, stats
 
 from precision.checkup import UNSEEN, Checkup, check_up
-from precision.checks import (
-    Stated, breusch_pagan, collinearity_finding, cost_of, decays_finding, delay_finding, experiments_finding, feedback_finding, in_step, inflation,
-    lag_test, ljung_box, media_prior_finding, partners, past_finding, prior_findings, scores, season_finding, standard_errors, step_finding, yearly,
-    zeros_finding)
+from precision.checks import cost_of, experiments_finding, past_finding
+from precision.identification import collinearity_finding, in_step, inflation, partners, step_finding
+from precision.prior_checks import Stated, contraction, decays_finding, media_prior_finding, news, prior_findings, standard_errors
+from precision.residual_checks import (
+    breusch_pagan, delay_finding, feedback_finding, lag_test, ljung_box, scores, season_finding, yearly, zeros_finding)
 from precision.data import Controls
 from precision.draws import Finding, grade, groups_of, judge, sampling_findings, to_idata
 from precision.experiments import CostTarget, LiftTest
