@@ -1,5 +1,7 @@
 """May one believe a fit? Every problem is found, and a fit without problems is left in peace."""
 
+from html import escape
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -208,7 +210,7 @@ def test_every_option_is_checked(options):
     y, U, Z = data(40)
     fit = MMM(build_hierarchy(TREE), **options).fit(y, U.assign(d=0.0), Z, **(QUICK | {"warmup": 50, "draws": 30}))
     checkup = fit.check()
-    assert list(checkup.correlation) == list("abc") and set(checkup.news.node) == set("abc")
+    assert list(checkup.correlation) == list("abc") and set(checkup.contraction.node) == set("abc")
     assert ("residual" in options) == ('residual="ar1"' not in "".join(
         f.remedy for f in with_data(fit, y=fit.data.y + np.linspace(-200, 200, 40)).findings if f.check == "autocorrelation"))
     plt.close(checkup.plot())
@@ -296,6 +298,37 @@ def test_former_names_still_find_their_check(fit):
             assert checkup[old] is checkup[new]
     with pytest.warns(PrecisionWarning, match="'good' is called 'ok' now"):
         assert checkup.of("good") == checkup.of("ok") != []
+
+
+@pytest.mark.filterwarnings("default::precision.errors.PrecisionWarning")
+def test_former_fields_still_hold_their_numbers(fit):
+    checkup = fit.check()
+    with pytest.warns(PrecisionWarning, match="'memory' is called 'autocorrelation' now"):
+        assert checkup.memory is checkup.autocorrelation
+    with pytest.warns(PrecisionWarning, match="'news' is called 'contraction' now"):
+        assert checkup.news is checkup.contraction
+    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
+    totals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(4)], axis=1)
+    with pytest.warns(PrecisionWarning, match=r"news\(\) is called contraction\(\)"):
+        pd.testing.assert_frame_equal(news(prior, fit.accounts, totals), contraction(prior, fit.accounts, totals))
+
+
+def test_the_table_of_verdicts_holds_every_sentence_whole(fit):
+    rows = with_data(fit, y=fit.data.y + np.linspace(-30, 30, len(fit.data.y)))
+    html = rows._repr_html_()
+    assert all(escape(one.evidence) in html and escape(one.remedy) in html for one in rows.findings)
+    assert html.index("autocorrelation") < html.index("<details>") < html.index("media share") and escape(UNSEEN) in html
+    calm = Checkup((Finding("tails", "ok", 0.5, 0.01, "", "<b>"),), pd.RangeIndex(1), *[None] * 6)._repr_html_()
+    assert "<details open>" in calm and "&lt;b&gt;" in calm and calm.startswith("<p><strong>No problem found (1 checks: 1 ok).")
+
+
+def test_the_picture_is_readable_at_eight_inches(fit):
+    fig = fit.check().plot()
+    fig.canvas.draw()
+    assert fig.get_figwidth() == 8 and min(text.get_fontsize() for text in fig.findobj(plt.Text) if text.get_text()) >= 9
+    inside = [ax.get_tightbbox().x1 <= fig.bbox.x1 + 1 and ax.get_tightbbox().x0 >= -1 for ax in fig.axes]
+    assert len(inside) == 6 and all(inside)
+    plt.close(fig)
 
 
 @pytest.mark.parametrize("used, advice", [(None, "=0.95"), (0.85, "=0.95"), (0.95, "=0.99"), (0.97, "=0.99"), (0.99, "will not mend")])
