@@ -298,7 +298,7 @@ def test_a_fit_from_files_to_files(tmp_path, capsys):
     pd.testing.assert_frame_equal(fitted, fit.fitted(), check_dtype=False, rtol=1e-6)
     kept = pd.read_csv(tmp_path / "out" / "check.csv", index_col="check")
     assert kept["verdict"].to_dict() == {finding.check: finding.verdict for finding in check.findings}
-    assert f"({len(check.findings)} checks: " in printed and all(f"{one.verdict:4}  {one.check}: " in printed for one in check.of("bad") + check.of("look"))
+    assert f"({len(check.findings)} checks: " in printed and all(f"{one.verdict:7}  {one.check}: " in printed for one in check.of("problem") + check.of("caution"))
     taken_away(fit, tmp_path)
     assert fit.hierarchy == read_model(model).tree() and list(fit.decay_rates().index) == fit.hierarchy.names["tactical"]
 

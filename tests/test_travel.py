@@ -106,7 +106,7 @@ def answers(fit):
     "Every table that a fit answers with, by question."
     told = {name: ask(fit, name) for name in questions(type(fit)) if not name.startswith("plot") and name not in ("check", "loo", "cost_targets")}
     checkup = fit.check()
-    told |= {"scores": checkup.scores, "news": checkup.news, "pareto": checkup.pareto_k, "ahead": fit.holdout.draws, "k": np.asarray(fit.loo().pareto_k)}
+    told |= {"scores": checkup.scores, "contraction": checkup.contraction, "pareto": checkup.pareto_k, "ahead": fit.holdout.draws, "k": np.asarray(fit.loo().pareto_k)}
     if len(fit.experiments) > 1:
         told["cost_targets"] = fit.cost_targets()
     return {name: answer for name, answer in told.items() if isinstance(answer, (pd.DataFrame, pd.Series, xr.DataArray, xr.Dataset, np.ndarray))}

@@ -39,7 +39,7 @@ def fit_and_score(truth, seed) -> dict:
 
 
 def worst(verdicts):
-    return max(verdicts, key=("good", "look", "bad").index)
+    return max(verdicts, key=("ok", "caution", "problem").index)
 
 
 def main(sets="50", *chosen):
