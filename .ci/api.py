@@ -50,7 +50,10 @@ def parameters(symbol):
         signature = inspect.signature(symbol)
     except ValueError:
         return []
-    return [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    made = {f.name: f.default_factory for f in getattr(symbol, "__dataclass_fields__", {}).values()}
+    factories = {name: factory() for name, factory in made.items() if factory is not dataclasses.MISSING}
+    own = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    return [p.replace(default=factories[p.name]) if p.name in factories else p for p in own]
 
 
 def signature_text(symbol, name):

@@ -188,8 +188,10 @@ def stage():
 
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
-    for notebook in notebooks.values():
-        notebook["cells"] = in_reading_order(without_doubles(notebook["cells"]))
+    for path, notebook in notebooks.items():
+        notebook["cells"] = without_doubles(notebook["cells"])
+        if not address[path].startswith(REFERENCE):
+            notebook["cells"] = in_reading_order(notebook["cells"])
         describe_pictures(notebook)
         fold_source(notebook)
     anchors = {address[path]: write_references(notebook) for path, notebook in notebooks.items()}
