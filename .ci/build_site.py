@@ -26,10 +26,13 @@ STAGE = ROOT / "_proc"
 SITE = ROOT / "_docs"
 NUMBERED = re.compile(r"\b\d\d[a-z]?_(\w+\.ipynb)")
 HEADING = re.compile(r"^(#+ +)(.*?)\s*$", re.M)
-BARE_NAME = re.compile(r"(?<![\[`])`(\w+\.\w+)(\(\))?`(?![\]`])")
+BARE_NAME = re.compile(r"(?<![\[`])`(\w+(?:\.\w+)+)(\(\))?`(?![\]`])")
 METHOD = re.compile(r"\[([^\]]+)\]\(@([\w.]+)\)")
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)", re.M)
-SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z0-9`*])")
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`*])")
+DRAWS = re.compile(r"(?:\b|\.)(plot_\w+|plot\.\w+)\(")
+LABELS = re.compile(r"""\b(title|xlabel|ylabel|label)(?:=|\()\s*f?(["'])(.+?)\2""")
+LEAST_SAID = 25  # characters of a text that describes a picture
 REFERENCE = "reference/"  # pages that a name in prose is linked to, rather than to its chapter
 CLOSED = {"How it works"}  # sections of the sidebar that open only on their own pages
 MOVED = {}  # {address that a page had: the address that it has}
@@ -102,20 +105,39 @@ def plain_text(markdown):
     return " ".join(re.sub(r"[`*$\\]|<[^>]+>", "", text).split())
 
 
-def describe_pictures(notebook):
-    """Give every picture without an `#| fig-alt:` the sentence before it as its text.
+def last_said(text):
+    "The last sentence of a text, or as many as it takes to say something."
+    sentences = SENTENCE.split(text)
+    return next(said for k in range(len(sentences) - 1, -1, -1) if len(said := " ".join(sentences[k:])) >= LEAST_SAID)
 
-    Where cells follow each other it is the last sentence that was written, else the heading."""
+
+def drawn(source):
+    "What the package's functions that a cell calls say that they draw, and how the cell labels what it draws itself."
+    for name in dict.fromkeys(DRAWS.findall(source)):
+        places = [name.replace("plot.", "Plots."), f"Fit.{name}", f"EnsembleResult.{name}"]
+        found = next(filter(None, map(find_symbol, places)), None)
+        if found and found[0].__doc__:
+            yield found[0].__doc__.split("; returns")[0].splitlines()[0].rstrip(".") + "."
+    labels = dict.fromkeys(text.strip() for _, _, text in LABELS.findall(source) if "{" not in text and text.strip())
+    if labels:
+        yield "Labelled: " + ", ".join(labels) + "."
+
+
+def describe_pictures(notebook):
+    """Give every picture without an `#| fig-alt:` a text: the sentence before it, then what is drawn.
+
+    Where cells follow each other it is the last sentence that was written."""
     said = ""
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             prose = re.sub(r"^```.*?^```|^\$\$.*?^\$\$|^:::.*?$|^\|.*?$|^---$", "", source, flags=re.M | re.S)
             blocks = [plain_text(block.lstrip("#>-* ")) for block in prose.split("\n\n") if block.strip()]
-            said = next((SENTENCE.split(block)[-1] for block in reversed(blocks) if len(block) > 14), said)
+            said = next((last_said(block) for block in reversed(blocks) if len(block) >= LEAST_SAID), said)
         elif any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
             if not re.search(r"^#\|\s*fig-alt:", source, re.M):
-                directive(cell, f"fig-alt: {json.dumps(said.rstrip(':'), ensure_ascii=False)}")
+                text = " ".join([said.rstrip(":.") + ".", *drawn(source)])
+                directive(cell, f"fig-alt: {json.dumps(plain_text(text), ensure_ascii=False)}")
 
 
 def fold_source(notebook):
@@ -213,11 +235,13 @@ def host_katex():
 
 
 def close_sections():
-    "Let the sections of the sidebar that are CLOSED open only on their own pages."
+    "Let the sections of the sidebar that are CLOSED open only on their own pages, and leave out those that hold nothing."
     side_item = smalldocs.layout.Layout.side_item
 
     def item(self, it, depth):
         shown = self.sidebar
+        if it.section and not it.children:
+            return ""
         if it.section and it.text in CLOSED:
             self.sidebar = {**shown, "collapse-level": 0}
         made = side_item(self, it, depth)
