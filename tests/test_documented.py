@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
+import build_site  # noqa: E402
 from api import code_of, defined_names, docments, find_symbol, parameters, public_methods, reference, shown_name  # noqa: E402
 
 NOUNS = [
@@ -77,3 +78,28 @@ def test_plots_are_shown_where_a_reader_finds_them():
 def test_patched_methods_are_named_with_their_class():
     code = "@patch\ndef roi(self: Fit, level=None): pass\n@patch\n@property\ndef size(self: 'Fit'): pass\nclass A: pass\ndef f(x): pass"
     assert list(defined_names(code)) == ["Fit.roi", "Fit.size", "A", "f"]
+
+
+def picture(source):
+    "A code cell that shows a picture."
+    return {"cell_type": "code", "source": source.splitlines(keepends=True), "outputs": [{"data": {"image/png": ""}}]}
+
+
+def text_of(*cells):
+    "The text that the site gives the picture of the last of some cells."
+    build_site.describe_pictures({"cells": cells})
+    return next(line for line in cells[-1]["source"] if line.startswith("#| fig-alt:"))[12:].strip().strip('"')
+
+
+def test_a_picture_is_described_by_what_stands_before_it_what_draws_it_and_its_labels():
+    prose = {"cell_type": "markdown", "source": ["## Curves\n", "\n", "Short. The curves have the **same** area, whatever the `decay`:\n", "\n", "$$\n", "x\n", "$$"]}
+    assert text_of(prose, picture("ax.plot(x)")) == "The curves have the same area, whatever the decay."
+    assert text_of(prose, picture('ax.set(xlabel="week")')).endswith("decay. Labelled: week.")
+    assert "marginal ROI" in text_of(prose, picture("fit.plot_roi()"))
+    assert text_of(prose, picture("#| fig-alt: Two lines that cross\nax.plot(x)")) == "Two lines that cross"
+
+
+def test_a_page_that_moved_sends_its_readers_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_site, "SITE", tmp_path)
+    build_site.write_redirects({"tutorials/old.html": "how_to/new.html"})
+    assert 'url=../how_to/new.html"' in (tmp_path / "tutorials" / "old.html").read_text()
