@@ -13,7 +13,12 @@ from nbdev.doclinks import NbdevLookup
 
 LINE = 88
 MANY = 5  # parameters of a method in a table of methods
-CALLED = {"Plots": "Fit.plot"}  # a class that a reader meets by another name
+CALLED = {  # classes that a reader meets by another name
+    "Plots": "Fit.plot",
+    "FitPlots": "Fit.plot",
+    "PriorPlots": "Prior.plot",
+    "EnsemblePlots": "EnsembleResult.plot",
+}
 
 
 def type_name(annotation):
@@ -59,7 +64,8 @@ def parameters(symbol):
 def signature_text(symbol, name):
     "The signature on one line where it fits, else with one parameter a line."
     if isinstance(symbol, property):
-        return f"{name}: {type_name(symbol.fget.__annotations__.get('return', inspect.Parameter.empty)) or 'property'}"
+        made = symbol.fget if inspect.isclass(symbol.fget) else symbol.fget.__annotations__.get("return", inspect.Parameter.empty)
+        return f"{name}: {type_name(made) or 'property'}"
     if inspect.isclass(symbol) and issubclass(symbol, BaseException):
         return f"{name}({symbol.__base__.__name__})"
     parts, keyword_only, positional_only = [], False, False
@@ -118,12 +124,19 @@ def plain(method):
     return method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
 
 
+def is_former(method):
+    "Whether a method only keeps a name that another one had before."
+    was = getattr(method, "__wrapped__", method)
+    return was is not method and was.__name__ != method.__name__ or (method.__doc__ or "").startswith("The former name")
+
+
 def public_methods(owner):
     "The documented public methods and properties of a class, with those of its bases in the package."
     bases = [base for base in owner.__mro__ if base.__module__.partition(".")[0] == get_config().lib_path.name]
     methods = {name: plain(method) for base in reversed(bases) for name, method in vars(base).items()}
     for name, method in methods.items():
-        if not name.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)) and method.__doc__:
+        known = inspect.isfunction(method) or isinstance(method, property)
+        if not name.startswith("_") and known and method.__doc__ and not is_former(method):
             yield name, method
 
 

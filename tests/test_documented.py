@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 import build_site  # noqa: E402
-from api import code_of, defined_names, docments, find_symbol, parameters, public_methods, reference, shown_name  # noqa: E402
+from api import code_of, defined_names, docments, find_symbol, is_former, parameters, public_methods, reference, shown_name  # noqa: E402
 
 NOUNS = [
     *("Hierarchy", "MMM", "Fit", "Prior", "Priors", "Controls", "LiftTest", "CostTarget"),
@@ -73,6 +73,18 @@ def test_defaults_are_short():
 
 def test_plots_are_shown_where_a_reader_finds_them():
     assert shown_name("Plots.roi") == "Fit.plot.roi" and shown_name("Fit.roi") == "Fit.roi"
+
+
+def test_former_names_have_no_reference():
+    def now():
+        "What it does."
+
+    @functools.wraps(now)
+    def before():
+        pass
+
+    before.__name__ = "before"
+    assert is_former(before) and not is_former(now)
 
 
 def test_patched_methods_are_named_with_their_class():
