@@ -1,5 +1,8 @@
 """Write a symbol's reference as Markdown: signature, docstring, parameters with types, and a class's methods."""
 
+import ast
+import dataclasses
+import functools
 import importlib
 import inspect
 import re
@@ -9,6 +12,13 @@ from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 
 LINE = 88
+MANY = 5  # parameters of a method in a table of methods
+CALLED = {  # classes that a reader meets by another name
+    "Plots": "Fit.plot",
+    "FitPlots": "Fit.plot",
+    "PriorPlots": "Prior.plot",
+    "EnsemblePlots": "EnsembleResult.plot",
+}
 
 
 def type_name(annotation):
@@ -20,7 +30,12 @@ def type_name(annotation):
 
 
 def default_value(default):
-    "A default as a reader would write it; functions and classes by their name."
+    "A default as a reader would write it: functions and classes by their name, a record by what is not its own default."
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        given = [(f.name, getattr(default, f.name)) for f in dataclasses.fields(default)]
+        own = {f.name: f.default for f in dataclasses.fields(default)}
+        told = ", ".join(f"{name}={default_value(value)}" for name, value in given if value is not own[name])
+        return f"{type(default).__name__}({told})"
     return getattr(default, "__name__", None) or repr(default)
 
 
@@ -40,13 +55,17 @@ def parameters(symbol):
         signature = inspect.signature(symbol)
     except ValueError:
         return []
-    return [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    made = {f.name: f.default_factory for f in getattr(symbol, "__dataclass_fields__", {}).values()}
+    factories = {name: factory() for name, factory in made.items() if factory is not dataclasses.MISSING}
+    own = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    return [p.replace(default=factories[p.name]) if p.name in factories else p for p in own]
 
 
 def signature_text(symbol, name):
     "The signature on one line where it fits, else with one parameter a line."
     if isinstance(symbol, property):
-        return f"{name}: {type_name(symbol.fget.__annotations__.get('return', inspect.Parameter.empty)) or 'property'}"
+        made = symbol.fget if inspect.isclass(symbol.fget) else symbol.fget.__annotations__.get("return", inspect.Parameter.empty)
+        return f"{name}: {type_name(made) or 'property'}"
     if inspect.isclass(symbol) and issubclass(symbol, BaseException):
         return f"{name}({symbol.__base__.__name__})"
     parts, keyword_only, positional_only = [], False, False
@@ -99,8 +118,16 @@ def parameter_table(symbol):
 
 
 def plain(method):
-    "The function behind a class or static method."
+    "The function behind a class or static method; a cached property as the property that it is to a reader."
+    if isinstance(method, functools.cached_property):
+        return property(method.func, doc=method.__doc__)
     return method.__func__ if isinstance(method, (classmethod, staticmethod)) else method
+
+
+def is_former(method):
+    "Whether a method only keeps a name that another one had before."
+    was = getattr(method, "__wrapped__", method)
+    return was is not method and was.__name__ != method.__name__ or (method.__doc__ or "").startswith("The former name")
 
 
 def public_methods(owner):
@@ -108,21 +135,23 @@ def public_methods(owner):
     bases = [base for base in owner.__mro__ if base.__module__.partition(".")[0] == get_config().lib_path.name]
     methods = {name: plain(method) for base in reversed(bases) for name, method in vars(base).items()}
     for name, method in methods.items():
-        if not name.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)) and method.__doc__:
+        known = inspect.isfunction(method) or isinstance(method, property)
+        if not name.startswith("_") and known and method.__doc__ and not is_former(method):
             yield name, method
 
 
 def method_table(owner, name, shown):
-    "The methods of a class that have no heading of their own, with anchors to link to."
+    "The methods of a class that have no heading of their own, with anchors to link to, linked to their reference where there is one."
     rows = []
     for method_name, method in public_methods(owner):
         full_name = f"{name}.{method_name}"
         if full_name not in shown:
             short = method_name
             if not isinstance(method, property):
-                short += "(" + ", ".join(p.name for p in parameters(method)) + ")"
+                names = [p.name for p in parameters(method)]
+                short += "(" + ", ".join(names[:MANY] + ["…"] * (len(names) > MANY)) + ")"
             summary = inspect.getdoc(method).split("\n\n")[0]
-            rows.append((f'<span id="{full_name.lower()}">{code(short)}</span>', summary))
+            rows.append((f'<span id="{full_name.lower()}">[{code(short)}](@{method.fget.__qualname__ if isinstance(method, property) else method.__qualname__})</span>', summary))
     return table(("Method", "What it gives"), rows) if rows else []
 
 
@@ -136,8 +165,8 @@ def find_symbol(name):
         if f"{module_name}.{first}" in symbols:
             module = symbol = importlib.import_module(module_name)
             for part in name.split("."):
-                symbol = inspect.getattr_static(symbol, part)
-            return plain(symbol), module
+                symbol = inspect.getattr_static(symbol, part, None)
+            return (plain(symbol), module) if symbol is not None else None
     return None
 
 
@@ -153,15 +182,37 @@ def public_name(name):
     return name
 
 
+def shown_name(name):
+    "A name as a reader would call it."
+    first, dot, rest = name.partition(".")
+    return CALLED.get(first, first) + dot + rest
+
+
+def defined_names(source):
+    "The names that a piece of exported code defines; those of methods that `patch` adds, with their class."
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            patched = any(ast.unparse(decorator) == "patch" for decorator in node.decorator_list)
+            owner = ast.unparse(next(iter(node.args.posonlyargs + node.args.args)).annotation).strip("'\"") + "." if patched else ""
+            yield owner + node.name
+
+
+def code_of(symbol):
+    "The function behind a property, or what else has a source."
+    return symbol.fget if isinstance(symbol, property) else symbol
+
+
 def line_number(symbol):
     "Where a symbol stands in its module."
-    return inspect.getsourcelines(symbol.fget if isinstance(symbol, property) else symbol)[1]
+    return inspect.getsourcelines(code_of(symbol))[1]
 
 
 def source_link(symbol, module):
     "The address of a symbol's line in the repository."
     config = get_config()
-    path = module.__name__.replace(".", "/")
+    path = getattr(code_of(symbol), "__module__", module.__name__).replace(".", "/")  # a method may come from another module
     return f"{config.git_url}/blob/{config.branch}/{path}.py#L{line_number(symbol)}"
 
 
@@ -177,10 +228,10 @@ def reference(name, shown=()):
         "",
         f"[source]({source_link(symbol, module)}){{.source-link}}",
         "",
-        f"### {name}",
+        f"### {shown_name(name)}",
         "",
         "```python",
-        prefix + signature_text(symbol, name),
+        prefix + signature_text(symbol, shown_name(name)),
         "```",
         "",
         inspect.getdoc(symbol) or "",

@@ -4,6 +4,7 @@ nbdev stages the notebooks in _proc and adds the API cells; smalldocs renders th
 _quarto.yml describes. What the two disagree on is mended in between. Any warning or broken link is an error.
 """
 
+import html
 import html.parser
 import itertools
 import json
@@ -13,9 +14,10 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbdev.processors
 import smalldocs.layout
 import smalldocs.site
-from api import find_symbol, line_number, public_name, reference
+from api import code_of, defined_names, find_symbol, line_number, public_name, reference, shown_name
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -24,8 +26,24 @@ STAGE = ROOT / "_proc"
 SITE = ROOT / "_docs"
 NUMBERED = re.compile(r"\b\d\d[a-z]?_(\w+\.ipynb)")
 HEADING = re.compile(r"^(#+ +)(.*?)\s*$", re.M)
-BARE_NAME = re.compile(r"(?<![\[`])`(\w+\.\w+)(\(\))?`(?![\]`])")
+BARE_NAME = re.compile(r"(?<![\[`])`(\w+(?:\.\w+)+)(\(\))?`(?![\]`])")
+METHOD = re.compile(r"\[([^\]]+)\]\(@([\w.]+)\)")
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)", re.M)
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`*])")
+DRAWS = re.compile(r"(?:\b|\.)(plot_\w+|plot\.\w+)\(")
+LABELS = re.compile(r"""\b(title|xlabel|ylabel|label)(?:=|\()\s*f?(["'])(.+?)\2""")
+LEAST_SAID = 25  # characters of a text that describes a picture
+REFERENCE = "reference/"  # pages that a name in prose is linked to, rather than to its chapter
+CLOSED = {"How it works"}  # sections of the sidebar that open only on their own pages
+MOVED = {}  # {address that a page had: the address that it has}
+
+
+def without_running(processors):
+    "nbdev's processors but the one that runs cells for references, since ours are written from the package."
+    return lambda self: [one for one in processors(self) if one is not nbdev.processors.exec_show_docs]
+
+
+nbdev.processors.FilterDefaults.base_procs = without_running(nbdev.processors.FilterDefaults.base_procs)
 
 
 def documented(cell):
@@ -40,7 +58,7 @@ def position(cell):
     if documented(cell):
         names = [documented(cell)]
     elif "Exported source" in source:
-        names = re.findall(r"^(?:def|class) (\w+)", source, re.M)
+        names = defined_names(source)
     else:
         return None
     lines = [line_number(found[0]) for found in map(find_symbol, names) if found]
@@ -55,17 +73,77 @@ def in_reading_order(cells):
     return ordered
 
 
+def without_doubles(cells):
+    "The cells without the references that nbdev adds where a chapter has its own: the last of a name stays."
+    last = {documented(cell): n for n, cell in enumerate(cells) if documented(cell)}
+    return [cell for n, cell in enumerate(cells) if last.get(documented(cell), n) == n]
+
+
 def write_references(notebook):
-    "Replace what nbdev wrote for each `show_doc` by our own reference; returns the anchors that these define."
+    "Replace what nbdev wrote for each `show_doc` by our own reference; returns {anchor that this defines: the code behind it}."
     names = {documented(cell) for cell in notebook["cells"]} - {None}
-    anchors = set()
+    anchors = {}
     for cell in notebook["cells"]:
         text = reference(documented(cell), names) if documented(cell) else None
         if text:
             output = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": text}}
             cell["outputs"] = [output]
-            anchors |= {documented(cell).lower(), *re.findall(r'<span id="([^"]+)">', text)}
+            symbol = code_of(find_symbol(documented(cell))[0])
+            anchors |= dict.fromkeys(re.findall(r'<span id="([^"]+)">', text))
+            anchors[shown_name(documented(cell)).lower()] = symbol.__qualname__
     return anchors
+
+
+def directive(cell, line):
+    "Put a `#|` line on top of a cell."
+    cell["source"] = [f"#| {line}\n", *"".join(cell["source"]).splitlines(keepends=True)]
+
+
+def plain_text(markdown):
+    "A line of Markdown as it is read aloud."
+    text = re.sub(r"!?\[([^\]]*)\](\([^)]*\)|\{[^}]*\})", r"\1", markdown)
+    return " ".join(re.sub(r"[`*$\\]|<[^>]+>", "", text).split())
+
+
+def last_said(text):
+    "The last sentence of a text, or as many as it takes to say something."
+    sentences = SENTENCE.split(text)
+    return next(said for k in range(len(sentences) - 1, -1, -1) if len(said := " ".join(sentences[k:])) >= LEAST_SAID)
+
+
+def drawn(source):
+    "What the package's functions that a cell calls say that they draw, and how the cell labels what it draws itself."
+    for name in dict.fromkeys(DRAWS.findall(source)):
+        places = [name.replace("plot.", "Plots."), f"Fit.{name}", f"EnsembleResult.{name}"]
+        found = next(filter(None, map(find_symbol, places)), None)
+        if found and found[0].__doc__:
+            yield found[0].__doc__.split("; returns")[0].splitlines()[0].rstrip(".") + "."
+    labels = dict.fromkeys(text.strip() for _, _, text in LABELS.findall(source) if "{" not in text and text.strip())
+    if labels:
+        yield "Labelled: " + ", ".join(labels) + "."
+
+
+def describe_pictures(notebook):
+    """Give every picture without an `#| fig-alt:` a text: the sentence before it, then what is drawn.
+
+    Where cells follow each other it is the last sentence that was written."""
+    said = ""
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            prose = re.sub(r"^```.*?^```|^\$\$.*?^\$\$|^:::.*?$|^\|.*?$|^---$", "", source, flags=re.M | re.S)
+            blocks = [plain_text(block.lstrip("#>-* ")) for block in prose.split("\n\n") if block.strip()]
+            said = next((last_said(block) for block in reversed(blocks) if len(block) >= LEAST_SAID), said)
+        elif any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
+            if not re.search(r"^#\|\s*fig-alt:", source, re.M):
+                text = " ".join([said.rstrip(":.") + ".", *drawn(source)])
+                directive(cell, f"fig-alt: {json.dumps(plain_text(text), ensure_ascii=False)}")
+
+
+def fold_source(notebook):
+    "Close every block of exported source."
+    for cell in notebook["cells"]:
+        cell["source"] = [line.replace("#| code-fold: show", "#| code-fold: true") for line in cell["source"]]
 
 
 def texts(notebook):
@@ -83,10 +161,14 @@ def linker(anchors):
     config = get_config()
     address = f"{config.doc_host}{config.doc_baseurl}/"
     published = re.compile(rf"\]\({re.escape(address)}([^)#]*)#?([^)]*)\)")
-    home = {anchor: page for page in anchors for anchor in anchors[page]}
+    pages = sorted(anchors, key=lambda page: page.startswith(REFERENCE))  # the last one counts
+    home = {anchor: page for page in pages for anchor in anchors[page]}
+    of_code = {code: f"/{page}#{anchor}" for page in pages for anchor, code in anchors[page].items() if code}
 
     def from_root(link):
         page, symbol = link.groups()
+        if home.get(symbol, "").startswith(REFERENCE):
+            return f"](/{home[symbol]}#{symbol})"
         while symbol and symbol not in anchors.get(page, ()):
             symbol = symbol.rpartition(".")[0]  # a method without an anchor is found with its class
         return f"](/{page}" + (f"#{symbol})" if symbol else ")")
@@ -95,7 +177,11 @@ def linker(anchors):
         anchor = name[1].lower()
         return f"[{name[0]}](/{home[anchor]}#{anchor})" if anchor in home else name[0]
 
+    def from_table(link):
+        return f"[{link[1]}]({of_code[link[2]]})" if link[2] in of_code else link[1]
+
     def mend(text):
+        text = METHOD.sub(from_table, text)
         prose_and_fences = re.split(r"(^```.*?^```)", published.sub(from_root, text), flags=re.M | re.S)
         return "".join(part if part.startswith("```") else BARE_NAME.sub(link_method, part) for part in prose_and_fences)
 
@@ -124,8 +210,12 @@ def stage():
 
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
-    for notebook in notebooks.values():
-        notebook["cells"] = in_reading_order(notebook["cells"])
+    for path, notebook in notebooks.items():
+        notebook["cells"] = without_doubles(notebook["cells"])
+        if not address[path].startswith(REFERENCE):
+            notebook["cells"] = in_reading_order(notebook["cells"])
+        describe_pictures(notebook)
+        fold_source(notebook)
     anchors = {address[path]: write_references(notebook) for path, notebook in notebooks.items()}
     link = linker(anchors)
     for path, notebook in notebooks.items():
@@ -142,6 +232,59 @@ def host_katex():
     for page in SITE.rglob("*.html"):
         up = "../" * (len(page.relative_to(SITE).parts) - 1)
         page.write_text(page.read_text().replace(smalldocs.layout.KATEX, f"{up}site/vendor/katex"))
+
+
+def close_sections():
+    "Let the sections of the sidebar that are CLOSED open only on their own pages, and leave out those that hold nothing."
+    side_item = smalldocs.layout.Layout.side_item
+
+    def item(self, it, depth):
+        shown = self.sidebar
+        if it.section and not it.children:
+            return ""
+        if it.section and it.text in CLOSED:
+            self.sidebar = {**shown, "collapse-level": 0}
+        made = side_item(self, it, depth)
+        self.sidebar = shown
+        return made
+
+    smalldocs.layout.Layout.side_item = item
+
+
+def in_sidebar(items):
+    "The entries of the sidebar one after the other, sections before what they hold: [(depth, entry)]."
+    for item in items:
+        yield item
+        yield from in_sidebar(item.children)
+
+
+def write_llms_txt(site):
+    "The pages in the sidebar's order, with their summaries, for readers that are programs."
+    web = site.project.website
+    lines = [f"# {web['title']}", "", f"> {web['description']}"]
+    for item in in_sidebar(smalldocs.layout.SiteNav(site).sidebars[0]["items"]):
+        if item.section:
+            lines += ["", f"## {item.text}", ""] if item.children else []
+        else:
+            summary = plain_text(str(item.page.meta.get("description", "")))
+            lines.append(f"- [{html.unescape(plain_text(item.text))}]({web['site-url']}/{item.href}): {summary}")
+    (SITE / "llms.txt").write_text("\n".join(lines) + "\n")
+
+
+def search_references_first():
+    "Where a name stands on a page of the reference and in a chapter, the reference is found first."
+    index = SITE / "search.json"
+    entries = json.loads(index.read_text())
+    index.write_text(json.dumps(sorted(entries, key=lambda entry: not entry["href"].startswith(REFERENCE)), ensure_ascii=False))
+
+
+def write_redirects(moved):
+    "A stub at every address that a page has left."
+    for old, new in moved.items():
+        stub, up = SITE / old, "../" * old.count("/")
+        stub.parent.mkdir(parents=True, exist_ok=True)
+        stub.write_text(f'<!doctype html><meta charset="utf-8"><title>Moved</title><link rel="canonical" href="{up}{new}">'
+                        f'<meta http-equiv="refresh" content="0; url={up}{new}"><a href="{up}{new}">This page has moved.</a>\n')
 
 
 class Links(html.parser.HTMLParser):
@@ -184,8 +327,12 @@ def broken_links():
 
 def main():
     stage()
+    close_sections()
     site = smalldocs.site.build(STAGE, quiet=True)
     host_katex()
+    write_llms_txt(site)
+    search_references_first()
+    write_redirects(MOVED)
     warnings = [warning for warning in site.warnings if "broken link" not in warning]  # found below, once a page
     problems = warnings + sorted(set(broken_links()))
     print(*problems, f"{len(site.pages)} pages in {SITE.name}, {len(problems)} problems", sep="\n")

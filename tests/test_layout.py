@@ -33,6 +33,15 @@ DEVELOPMENT_ONLY = {"nbdev", "fastcore", "execnb", "IPython", "pytest", "hypothe
 HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "arviz", "xarray", "matplotlib"}
 
 
+WIDEST = 100  # characters of a line of code: what fits the site's column
+LONGEST_CELL, MEAN_CELL = 30, 15  # lines of exported code
+LEAST_ASSERTS = 2  # to an exported cell, over all
+LONGEST_MODULE = 400  # lines
+CHECKED = r"^\s*assert\b|\braises\(|complaint_of\(|expect_error|shows_error"
+# What was true when the rules came, as upper bounds: they only fall, and what is mended is taken out.
+TODAY = json.loads((Path(__file__).parent / "files" / "layout.json").read_text())
+
+
 def name_of(path):
     return path.relative_to(NBS).as_posix() if NBS in path.parents else path.name
 
@@ -40,6 +49,19 @@ def name_of(path):
 def cells(path):
     "The cells of a notebook as (type, source)."
     return [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text())["cells"]]
+
+
+def exported_cells(path):
+    "The exported cells of a notebook that are more than imports."
+    for kind, source in cells(path):
+        if kind == "code" and re.search(r"^#\s*\|\s*export(s|i)?\b", source, re.M):
+            if not all(isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr)) for node in ast.parse(source).body):
+                yield source
+
+
+def lines_of(source):
+    "How many lines of code a cell has, without blank lines and directives."
+    return sum(bool(line.strip()) and not line.startswith("#|") for line in source.splitlines())
 
 
 def python_cells(path):
@@ -138,9 +160,50 @@ def test_sidebar_lists_every_notebook_in_order():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_lines_of_code_fit_the_column(path):
+    long = [line for kind, source in cells(path) if kind == "code" for line in source.splitlines() if len(line) > WIDEST]
+    assert len(long) <= TODAY["long lines"].get(name_of(path), 0), "\n".join(long)
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_exported_cells_are_short(path):
+    long = [source for source in exported_cells(path) if lines_of(source) > LONGEST_CELL]
+    assert len(long) <= TODAY["long cells"].get(name_of(path), 0), "\n\n".join(source[:200] for source in long)
+
+
+def test_exported_cells_are_short_and_checked_over_all():
+    lengths = [lines_of(source) for path in NUMBERED for source in exported_cells(path)]
+    shown = [source for path in NUMBERED for kind, source in cells(path) if kind == "code" and "export" not in source.split("\n")[0]]
+    checks = sum(len(re.findall(CHECKED, source, re.M)) for source in shown if "hide" not in source[:30])
+    assert sum(lengths) / len(lengths) <= TODAY.get("mean cell", MEAN_CELL)
+    assert checks / len(lengths) >= TODAY.get("asserts", LEAST_ASSERTS)
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=name_of)
+def test_modules_are_short(path):
+    lines = (ROOT / "precision" / f"{module_of(path)}.py").read_text().count("\n")
+    assert lines <= TODAY["long modules"].get(name_of(path), LONGEST_MODULE)
+
+
+def test_bounds_are_of_chapters_that_exist():
+    named = {name for bounds in TODAY.values() if isinstance(bounds, dict) for name in bounds}
+    assert not named - {name_of(path) for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_links_to_other_pages_lead_somewhere(path):
     text = "\n".join(source for kind, source in cells(path) if kind == "markdown")
     assert not [link for link in re.findall(r"\]\(([^)#:\s]+\.ipynb)", text) if not (path.parent / link).is_file()]
+
+
+def test_the_page_of_checks_names_every_check():
+    code = "\n".join(source for path in NUMBERED for kind, source in cells(path) if re.search(r"^#\s*\|\s*export", source, re.M))
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"]
+    names = {call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)}
+    page = [source for kind, source in cells(NBS / "reference" / "checks.ipynb") if kind == "markdown"]
+    headings = [line[4:] for source in page for line in source.splitlines() if line.startswith("### ")]
+    assert headings == sorted(headings) and names <= set(headings)
+    assert not [name for name in headings if f'"{name}"' not in code]
 
 
 def test_top_level_holds_only_what_belongs_there():

@@ -1,0 +1,117 @@
+"""Every public method of every noun has a reference on a page of its own section, in which each parameter has a meaning."""
+
+import functools
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / ".ci"))
+
+import build_site  # noqa: E402
+from api import code_of, defined_names, docments, find_symbol, is_former, parameters, public_methods, reference, shown_name  # noqa: E402
+
+NOUNS = [
+    *("Hierarchy", "MMM", "Fit", "Prior", "Priors", "Controls", "LiftTest", "CostTarget"),
+    *("Forecast", "Checkup", "EnsembleResult", "Dataset", "ModelFile"),
+]
+PAGES = sorted((ROOT / "nbs" / "reference").glob("*.ipynb"))
+SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)\)", re.M)
+# Parameters without a meaning when the rule came. The list only shrinks.
+TODAY = json.loads((Path(__file__).parent / "files" / "without_meaning.json").read_text())
+
+
+@functools.cache
+def documented():
+    "The names that the pages of the reference show."
+    sources = ["".join(cell["source"]) for page in PAGES for cell in json.loads(page.read_text())["cells"]]
+    return [name for source in sources for name in SHOW_DOC.findall(source)]
+
+
+@functools.cache
+def shown_code():
+    "The functions behind them, whichever class a page shows them with."
+    return {code_of(find_symbol(name)[0]) for name in documented()}
+
+
+def test_every_name_on_a_page_of_the_reference_exists_and_stands_there_once():
+    assert not [name for name in documented() if find_symbol(name) is None]
+    assert len(documented()) == len(set(documented()))
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_public_method_has_a_reference(noun):
+    owner = find_symbol(noun)[0]
+    assert owner in shown_code()
+    missing = [name for name, method in public_methods(owner) if code_of(method) not in shown_code()]
+    assert not missing, f"add show_doc({noun}.{(missing or [''])[0]}) to a page in nbs/reference"
+
+
+def without_meaning(name):
+    "The parameters of a symbol that have no comment."
+    symbol = find_symbol(name)[0]
+    comments = {} if isinstance(symbol, property) else docments(symbol)
+    return [] if isinstance(symbol, property) else [p.name for p in parameters(symbol) if not comments.get(p.name)]
+
+
+@pytest.mark.parametrize("name", documented())
+def test_every_parameter_has_a_meaning(name):
+    assert set(without_meaning(name)) <= set(TODAY.get(name, ())), f"comment the parameters of {name}, each on its own line"
+
+
+def test_a_reference_shows_a_method_by_the_class_that_it_is_asked_of():
+    text = reference("Fit.roi")
+    assert "### Fit.roi\n" in text and "Fit.roi(\n" in text and "| *returns* |" in text
+
+
+def test_defaults_are_short():
+    assert "priors: Priors = Priors()," in reference("MMM") and "effect_sd" not in reference("MMM")
+
+
+def test_plots_are_shown_where_a_reader_finds_them():
+    assert shown_name("Plots.roi") == "Fit.plot.roi" and shown_name("Fit.roi") == "Fit.roi"
+
+
+def test_former_names_have_no_reference():
+    def now():
+        "What it does."
+
+    @functools.wraps(now)
+    def before():
+        pass
+
+    before.__name__ = "before"
+    assert is_former(before) and not is_former(now)
+
+
+def test_patched_methods_are_named_with_their_class():
+    code = "@patch\ndef roi(self: Fit, level=None): pass\n@patch\n@property\ndef size(self: 'Fit'): pass\nclass A: pass\ndef f(x): pass"
+    assert list(defined_names(code)) == ["Fit.roi", "Fit.size", "A", "f"]
+
+
+def picture(source):
+    "A code cell that shows a picture."
+    return {"cell_type": "code", "source": source.splitlines(keepends=True), "outputs": [{"data": {"image/png": ""}}]}
+
+
+def text_of(*cells):
+    "The text that the site gives the picture of the last of some cells."
+    build_site.describe_pictures({"cells": cells})
+    return next(line for line in cells[-1]["source"] if line.startswith("#| fig-alt:"))[12:].strip().strip('"')
+
+
+def test_a_picture_is_described_by_what_stands_before_it_what_draws_it_and_its_labels():
+    prose = {"cell_type": "markdown", "source": ["## Curves\n", "\n", "Short. The curves have the **same** area, whatever the `decay`:\n", "\n", "$$\n", "x\n", "$$"]}
+    assert text_of(prose, picture("ax.plot(x)")) == "The curves have the same area, whatever the decay."
+    assert text_of(prose, picture('ax.set(xlabel="week")')).endswith("decay. Labelled: week.")
+    assert "marginal ROI" in text_of(prose, picture("fit.plot_roi()"))
+    assert text_of(prose, picture("#| fig-alt: Two lines that cross\nax.plot(x)")) == "Two lines that cross"
+
+
+def test_a_page_that_moved_sends_its_readers_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_site, "SITE", tmp_path)
+    build_site.write_redirects({"tutorials/old.html": "how_to/new.html"})
+    assert 'url=../how_to/new.html"' in (tmp_path / "tutorials" / "old.html").read_text()
