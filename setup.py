@@ -33,6 +33,7 @@ setup(
         "Topic :: Scientific/Engineering :: Mathematics",
     ],
     packages=[settings["lib_path"]],
+    package_data={settings["lib_path"]: ["examples_data/*"]},
     python_requires=f">={settings['min_python']}",
     install_requires=settings["requirements"].split(),
     extras_require={"dev": settings["dev_requirements"].split()},

@@ -1,7 +1,6 @@
 """From data to answers: accounts that add up, units that do not matter, and files that come back."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from precision.controls import fourier
 from precision.draws import diagnostics, groups_of
 from precision.errors import PrecisionError, PrecisionWarning
+from precision.examples import load_example
 from precision.hierarchy import build_hierarchy, rows_of_nodes
 from precision.model import MMM, Fit, former_default
 
@@ -144,20 +144,11 @@ def test_a_fit_that_is_not_to_be_trusted_says_so():
     assert fit.diagnosis and "Not to be trusted yet" in repr(fit)
 
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-@pytest.mark.skipif(not (DATA / "tacticals_12.csv").exists(), reason="the benchmark data are not beside the repository")
 def test_twelve_tacticals_with_a_known_truth():
-    frame = pd.read_csv(DATA / "tacticals_12.csv", index_col="date", parse_dates=True)
-    truth = pd.read_csv(DATA / "tacticals_12_contributions.csv", index_col="date").sum()
-    tree = {}
-    for name in truth.index:
-        channel, platform, _ = name.split("__")
-        tree.setdefault(channel, {}).setdefault(f"{channel}__{platform}", []).append(name)
-    h = build_hierarchy(tree)
-    Z = frame[["price", "promo", "competitor", "trend"]].join(fourier(frame.index, pairs=2).frame)
-    fit = MMM(h).fit(frame.y, frame[truth.index], Z, frame[truth.index], progress=False)
+    e = load_example("tacticals_12")
+    truth, h = e.truth.contributions.sum(), e.hierarchy
+    Z = e.Z.join(fourier(e.y.index, pairs=2).frame)
+    fit = MMM(h).fit(e.y, e.U, Z, e.spend, progress=False)
     inside = lambda table, total: int(((table.lower <= total) & (total <= table.upper)).sum())
     assert fit.diagnosis == []
     assert inside(rows_of_nodes(fit.shares("tactical")), truth) >= 10
