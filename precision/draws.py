@@ -72,7 +72,7 @@ def labelled(
                     {"inference_library": "precision"})
 
 # %% ../nbs/41_draws.ipynb #ade9bbf2
-MAX_RHAT, MIN_ESS_PER_CHAIN, MIN_BFMI = 1.01, 100, 0.3  # good on the right side of these
+MAX_RHAT, MIN_ESS_PER_CHAIN, MIN_BFMI = 1.01, 100, 0.3  # ok on the right side of these
 
 
 def _worst(dataset, largest) -> tuple:
@@ -132,16 +132,16 @@ def diagnostics(idata) -> dict:
                     "bfmi": float((change / np.maximum(energy.var(axis=1), 1e-300)).min())}
 
 # %% ../nbs/41_draws.ipynb #76559a22
-VERDICTS = ("good", "look", "bad")  # from the best to the worst
+VERDICTS = ("ok", "caution", "problem")  # from the best to the worst
 
 
 @dataclass(frozen=True)
 class Finding:
     "What one check saw, and what to do about it."
     check: str        # its name
-    verdict: str      # "good", "look" or "bad"
+    verdict: str      # "ok", "caution" or "problem"
     value: float      # what was seen; NaN where there is no number to it
-    limit: float      # good on the right side of this; NaN where there is none
+    limit: float      # ok on the right side of this; NaN where there is none
     where: str        # the worst variable, node or period; "" where it is none in particular
     evidence: str     # what was seen, in words
     remedy: str = ""  # what to do; "" where there is nothing to be done
@@ -151,14 +151,14 @@ class Finding:
 
 
 def grade(
-    value,         # what was seen; NaN is bad
-    good,          # the last value that is good
-    bearable,      # the last value that is not bad
+    value,         # what was seen; NaN is a problem
+    good,          # the last value that is ok
+    bearable,      # the last value that is not a problem
     higher=False,  # are higher values better?
 ) -> str:
     "The verdict on a number."
     sign = -1 if higher else 1
-    return "good" if sign * value <= sign * good else "look" if sign * value <= sign * bearable else "bad"
+    return "ok" if sign * value <= sign * good else "caution" if sign * value <= sign * bearable else "problem"
 
 # %% ../nbs/41_draws.ipynb #37572954
 LONG = 0.95   # a decay from here on moves as slowly as a trend
@@ -175,15 +175,15 @@ def _plays_the_trend(posterior) -> str:
 
 def _agreement(value, where, chains, long="") -> Finding:
     if chains == 1:
-        return Finding("chains", "look", np.nan, MAX_RHAT, "", "There is only one chain, so nothing shows whether chains agree",
+        return Finding("chains", "caution", np.nan, MAX_RHAT, "", "There is only one chain, so nothing shows whether chains agree",
                        "sample with chains=4")
     if not where:
-        return Finding("chains", "bad", np.nan, MAX_RHAT, "", "There are too few draws to tell whether chains agree", "take more draws")
+        return Finding("chains", "problem", np.nan, MAX_RHAT, "", "There are too few draws to tell whether chains agree", "take more draws")
     verdict = grade(value, MAX_RHAT, 1.05)
-    if verdict == "good":
+    if verdict == "ok":
         return Finding("chains", verdict, value, MAX_RHAT, where, f"The chains agree: R-hat is at most {value:.3f}")
     said = f"The chains disagree: R-hat of {where} is {value:.3f}, above {MAX_RHAT}"
-    if verdict == "bad" and long:
+    if verdict == "problem" and long:
         return Finding("chains", verdict, value, MAX_RHAT, where, f"{said}; in part of the draws the decay of {long} is near 0.99, where it plays the trend",
                        f"longer sampling will not mend this: give the baseline its own trend (baseline='auto'), and state how long {long} works "
                        "(Priors(half_life=...))")
@@ -194,7 +194,7 @@ def _size(kind, value, where, chains) -> Finding:
     "Effective sample size, bulk or tail."
     what, enough = {"bulk": "means", "tail": "intervals"}[kind], MIN_ESS_PER_CHAIN * chains
     verdict = grade(value, enough, enough / 4, higher=True)
-    if verdict == "good":
+    if verdict == "ok":
         return Finding(what, verdict, value, enough, where, f"The {kind} effective sample size is at least {value:.0f}")
     return Finding(what, verdict, value, enough, where, f"The {what} are noisy: the {kind} effective sample size of {where} is {value:.0f}, "
                    f"below {enough}", "take more draws")
@@ -213,7 +213,7 @@ def _smoothness(found, total, target_accept) -> list[Finding]:
     "Divergences, saturated trees and E-BFMI."
     diverged, saturated, bfmi = found["divergences"], found["saturated"], found["bfmi"]
     told = not np.isnan(bfmi)  # draws from elsewhere may come without energies
-    stuck, slow = grade(saturated / total, 0, 0.05), grade(bfmi, MIN_BFMI, 0.2, higher=True) if told else "good"
+    stuck, slow = grade(saturated / total, 0, 0.05), grade(bfmi, MIN_BFMI, 0.2, higher=True) if told else "ok"
     return [
         Finding("divergences", grade(diverged / total, 0, 0.01), diverged, 0, "",
                 *([f"{diverged} of {total} transitions diverged, so a narrow part of the posterior may be missed", _calmer(target_accept)]
@@ -223,7 +223,7 @@ def _smoothness(found, total, target_accept) -> list[Finding]:
                    "the posterior is badly scaled, look for tacticals that move together"]
                   if saturated else ["No trajectory was cut short"])),
         Finding("energy", slow, bfmi, MIN_BFMI, "",
-                *([f"E-BFMI is {bfmi:.2f}" if told else "the sampler did not tell its energies"] if slow == "good" else
+                *([f"E-BFMI is {bfmi:.2f}" if told else "the sampler did not tell its energies"] if slow == "ok" else
                   [f"E-BFMI is {bfmi:.2f}, below {MIN_BFMI}: the energies are explored slowly and tails may be missed",
                    "take more draws and look at the priors"]))]
 
@@ -238,7 +238,7 @@ def sampling_findings(idata) -> list[Finding]:
 
 def judge(idata) -> list[str]:
     "One plain sentence for each thing that is wrong with the sampling; empty when all is well."
-    return [str(finding) for finding in sampling_findings(idata) if finding.verdict != "good"]
+    return [str(finding) for finding in sampling_findings(idata) if finding.verdict != "ok"]
 
 # %% ../nbs/41_draws.ipynb #6c19548e
 def against_prior(

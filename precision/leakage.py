@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checks import ENOUGH, RECENT, past_test
+from .residual_checks import ENOUGH, RECENT, past_test
 from .errors import PrecisionError, PrecisionWarning
 from .metrics import DOWNSTREAM, Metric, Record
 

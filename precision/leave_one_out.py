@@ -15,7 +15,7 @@ from .posterior import Posterior
 from .sampling import named_values, run_nuts
 from .summaries import Accounts, chains_together, in_users_units
 
-# %% ../nbs/48_leave_one_out.ipynb #d6e96ab0
+# %% ../nbs/48_leave_one_out.ipynb #e25bd7a5
 def log_likelihoods(
     posterior: Posterior,
     samples,      # draws from it, or from a posterior that has left periods out
@@ -28,22 +28,22 @@ def log_likelihoods(
     mean = Accounts(posterior.data, media.curve, media.normalize, flat).fitted()
     return noise.pointwise(posterior.data.y - mean, flat).reshape(*values["sigma"].shape, -1)
 
-
+# %% ../nbs/48_leave_one_out.ipynb #d6e96ab0
 def without(
     posterior: Posterior,
-    period: int,  # position of the period to leave out
-) -> Posterior:
-    "The same posterior, blind to one outcome. Exposure of that period carries over, and nothing is scaled anew."
+    period: int,  # position of the period to leave out, from 0
+) -> Posterior:   # exposure of that period carries over, and nothing is scaled anew
+    "The same posterior, blind to one outcome."
     return replace(posterior, data=replace(posterior.data, left_out=(period,)))
 
 # %% ../nbs/48_leave_one_out.ipynb #56fc0e48
 def exact_loo(
     idata,                 # of the fit, with pointwise log densities of y
     posterior: Posterior,  # that was sampled
-    seed=0,
+    seed=0,                # of the refits
     limit=MAX_PARETO_K,    # refit the periods whose Pareto k is above; -inf: all of them
     **sampling,            # as for `run_nuts`: chains, warmup, draws, ...
-):                         # ArviZ's result, as `loo` gives it; Pareto k is 0 where the density is exact
+):                         # ArviZ's result, as of `loo`; Pareto k is 0 where the density is exact
     "PSIS-LOO, with exact densities of the periods where PSIS fails."
     def refit(period):
         blind = without(posterior, period)

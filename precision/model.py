@@ -104,7 +104,7 @@ class Fit(Drawn):
         return plots.plot_against_prior({what: (before[what], after[what]) for what in after})
 
     def check(self) -> Checkup:
-        "May I believe this fit, and what should I do? Twenty-seven checks in plain words; `.plot()` shows them on one page."
+        "What is wrong with this fit, and what to do about it: twenty-seven checks in plain words; `.plot()` shows the residuals behind them."
         prior = self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts
         return check_up(self.idata, self.accounts, prior, self.mmm.noise, self.mmm.priors, self.experiments)
 
