@@ -350,3 +350,19 @@ def test_the_demo_leaves_pictures_and_files_to_go_on_with(tmp_path, capsys):
     assert {path.name for path in tmp_path.iterdir()} == set(DEMO_FILES)
     assert yaml.safe_load((tmp_path / "model.yaml").read_text())["outcome"] == "sales"
     results_folder(tmp_path, overwrite=False, ours=DEMO_FILES)  # a second run may replace its own files
+
+
+TALKATIVE = """
+import sys
+from precision import cli
+cli.fit_command = lambda args: [print("a line of results") for _ in range(100_000)]
+sys.exit(cli.main(["fit", "data.csv", "--model", "model.yaml", "--out", "out"]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes break in another way there")
+@pytest.mark.parametrize("lines", ["100_000", "1"])
+def test_a_reader_who_has_seen_enough_ends_the_program_quietly(lines):
+    program = subprocess.Popen([sys.executable, "-c", TALKATIVE.replace("100_000", lines)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program.stdout.close()  # as `head` does
+    assert program.stderr.read() == b"" and program.wait() == 141
