@@ -22,7 +22,7 @@ import pytest
 import tensorflow as tf
 import xarray as xr
 
-from precision import model, sampling, saving
+from precision import model, runs, sampling, saving
 from precision.draws import groups_of
 from precision.ensemble import EnsembleResult
 from precision.experiments import LiftTest
@@ -525,7 +525,7 @@ def test_ctrl_c_outside_the_sampler_ends_the_call_and_spoils_nothing(again, monk
 
 
 def test_ctrl_c_while_counting_effective_draws_keeps_the_draws(again, monkeypatch):
-    monkeypatch.setattr(model, "smallest_ess", lambda values: ctrl_c())
+    monkeypatch.setattr(runs, "smallest_ess", lambda values: ctrl_c())
     assert "stopped by hand after 100 draws per chain" in again(target_ess=5000).notes
 
 
