@@ -103,10 +103,10 @@ def _tables(fit, checkup) -> dict:
 def _pictures(fit) -> dict:
     "{name of the file: function that draws it}."
     top = fit.hierarchy.levels[-1]
-    pictures = {"actual_vs_fitted": fit.plot_fit, "decay": fit.plot_decay,
-                "contributions": partial(fit.plot_contributions, top),
-                "waterfall": partial(fit.plot_waterfall, top)}
-    return pictures | ({} if fit.data.spend is None else {"roi": partial(fit.plot_roi, top)})
+    pictures = {"actual_vs_fitted": fit.plot.fit, "decay": fit.plot.decay,
+                "contributions": partial(fit.plot.contributions, top),
+                "waterfall": partial(fit.plot.waterfall, top)}
+    return pictures | ({} if fit.data.spend is None else {"roi": partial(fit.plot.roi, top)})
 
 # %% ../nbs/91_cli.ipynb #968d0168
 @contextlib.contextmanager
@@ -311,7 +311,7 @@ def _truth_drawn(sim, fit) -> dict:
     top = sim.hierarchy.levels[-1]
     truth, shares = sim.contributions(top).sum(), fit.shares(top)
     known = shares[shares.index.isin(truth.index)]
-    return {"actual_vs_fitted": fit.plot_fit,
+    return {"actual_vs_fitted": fit.plot.fit,
             "decay": partial(plot_decay, fit.decay_rates(), truth=sim.truth.decay),
             "contributions": partial(plot_totals, known, truth=truth, unit="euros")}
 

@@ -106,6 +106,12 @@ def _check_order(U, others, tacticals):
                                  f"another order ({U.columns[0]!r} first); give {what} names: "
                                  f"pandas.DataFrame({what}, columns=U.columns)")
 
+# %% ../nbs/12_data.ipynb #d307ef80
+def _name_of(y) -> str:
+    "The name that the outcome came with; \"\" where it has none."
+    name = y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
+    return name if isinstance(name, str) else ""
+
 # %% ../nbs/12_data.ipynb #0d52b5ea
 MIN_PERIODS = 8
 
@@ -133,6 +139,7 @@ def prepare(
         Z, unit_sd, notes = Z.frame, Z.unit_sd, Z.notes
     came = {"y": y, "U": U, "Z": Z, "spend": spend, "U_history": U_history}
     y, U, Z, spend, U_history = (as_pandas(table, what) for what, table in came.items())
+    name = _name_of(y)
     _check_order(U, {"spend": spend, "U_history": U_history}, tacticals)
     y, index = _outcome(y, (U, Z, spend))
     U = _exposure(U, "U", tacticals, index)
@@ -148,4 +155,4 @@ def prepare(
                              "exposure")
     history = None if U_history is None else _history(U_history, tacticals, index).to_numpy()
     return Dataset(hierarchy, _labels(index), y, U.to_numpy(), controls.to_numpy(),
-                   tuple(controls.columns), spend, history, unit_sd, notes)
+                   tuple(controls.columns), spend, history, unit_sd, notes, outcome=name)

@@ -54,6 +54,7 @@ class Dataset:
     ordinary: str = "mean"            # a name in `ORDINARY`: the exposure at which curves are one
     past: str = "nothing"             # a name in `PASTS`: media before the first period of all
     moving: tuple = ()                # (part, `Controls`) pairs: a baseline that moves
+    outcome: str = ""                 # name of y, for pictures; "" where it has none
 
 # %% ../nbs/11c_dataset.ipynb #1e965981
 @patch

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OLD_ARVIZ', 'MAX_RHAT', 'MIN_ESS_PER_CHAIN', 'MIN_BFMI', 'VERDICTS', 'LONG', 'MAX_PARETO_K', 'to_idata', 'groups_of',
-           'named', 'labelled', 'smallest_ess', 'diagnostics', 'Finding', 'grade', 'sampling_findings', 'judge',
-           'against_prior', 'summary', 'loo', 'elpd_of', 'comparison_weights', 'with_exact', 'loo_predictive_means',
-           'smoothed_weights']
+           'named', 'labelled', 'Worst', 'smallest_ess', 'diagnostics', 'Finding', 'grade', 'sampling_findings',
+           'judge', 'against_prior', 'summary', 'loo', 'elpd_of', 'comparison_weights', 'with_exact',
+           'loo_predictive_means', 'smoothed_weights']
 
 # %% ../nbs/41_draws.ipynb #6a5d8ebe
 import logging
@@ -14,6 +14,7 @@ import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import arviz as az
 import numpy as np
@@ -39,54 +40,45 @@ def to_idata(
     tree.attrs.update(attrs)
     return tree
 
-
-def groups_of(idata) -> dict:
-    "{group: xarray.Dataset} of either container."
+# %% ../nbs/41_draws.ipynb #b992a3c1
+def groups_of(
+    idata,  # either container
+) -> dict:  # {group: xarray.Dataset}
+    "The groups of a container."
     if OLD_ARVIZ:
         return {name: idata[name] for name in idata.groups()}
     return {name: child.to_dataset() for name, child in idata.children.items()}
 
 # %% ../nbs/41_draws.ipynb #3ce2dce5
 def named(
-    reported: dict,    # {name: [chain, draw, ...]}
-    hierarchy,
-) -> xr.Dataset:       # the same, with dims chain, draw and a level or "control"
+    reported: dict,  # {name: [chain, draw, ...]}
+    hierarchy,       # whose levels name the axes
+) -> xr.Dataset:     # the same, with dims chain, draw and a level or "control"
     "Reported values with names of their axes."
+    own = {"control_effect": ["control"], "baseline_effect": ["baseline_column"]}
+
     def dims(name):
         level = level_of(name, hierarchy)
-        own = {"control_effect": "control", "baseline_effect": "baseline_column"}
-        return [own[name]] if name in own else [level] if level else []
+        return own.get(name, [level] if level else [])
 
-    return xr.Dataset({name: (("chain", "draw", *dims(name)), value) for name, value in reported.items()})
+    return xr.Dataset({name: (("chain", "draw", *dims(name)), v) for name, v in reported.items()})
 
-
+# %% ../nbs/41_draws.ipynb #d7edd9e3
 def labelled(
-    groups: dict,    # {group: xarray.Dataset}
-    data: Dataset,   # whose nodes, periods and controls the axes run over
-):                   # ArviZ's container
+    groups: dict,   # {group: xarray.Dataset}
+    data: Dataset,  # whose nodes, periods and controls the axes run over
+):                  # ArviZ's container
     "Groups with the analyst's names along every axis."
-    moving = [name for _, made in data.moving for name in made.unit_sd]
-    coords = data.hierarchy.names | {"time": data.time, "control": list(data.controls), "baseline_column": moving}
-    coords |= {axis: range(n) for group in groups.values() for axis, n in group.sizes.items() if axis in ("chain", "draw")}
-    return to_idata({name: group.assign_coords({d: coords[d] for d in group.dims if d in coords}) for name, group in groups.items()},
-                    {"inference_library": "precision"})
+    coords = data.hierarchy.names | {
+        "time": data.time, "control": list(data.controls),
+        "baseline_column": [name for _, made in data.moving for name in made.unit_sd]}
+    coords |= {axis: range(size) for group in groups.values() for axis, size in group.sizes.items()
+               if axis in ("chain", "draw")}
+    return to_idata({name: group.assign_coords({d: coords[d] for d in group.dims if d in coords})
+                     for name, group in groups.items()}, {"inference_library": "precision"})
 
 # %% ../nbs/41_draws.ipynb #ade9bbf2
 MAX_RHAT, MIN_ESS_PER_CHAIN, MIN_BFMI = 1.01, 100, 0.3  # ok on the right side of these
-
-
-def _worst(dataset, largest) -> tuple:
-    "(value, label) of the worst entry over all variables, skipping what has no estimate."
-    entries = {}
-    for name, values in dataset.data_vars.items():
-        flat = values.to_series() if values.ndim else pd.Series([float(values)], index=[None])
-        for label, value in flat.items():
-            entries[name if label is None else f"{name}[{label}]"] = value
-    entries = pd.Series(entries, dtype=float).dropna()
-    if entries.empty:
-        return np.nan, ""
-    label = entries.idxmax() if largest else entries.idxmin()
-    return entries[label], label
 
 
 @contextmanager
@@ -104,27 +96,53 @@ def _quiet():
 
 def _plain(dataset):
     "Either container's answer as a Dataset."
-    return dataset.to_dataset() if hasattr(dataset, "to_dataset") and not isinstance(dataset, xr.Dataset) else dataset
+    is_tree = hasattr(dataset, "to_dataset") and not isinstance(dataset, xr.Dataset)
+    return dataset.to_dataset() if is_tree else dataset
+
+# %% ../nbs/41_draws.ipynb #5322dac1
+class Worst(NamedTuple):
+    "The worst of many quantities."
+    value: float  # NaN where none has an estimate
+    where: str    # its label, like "decay[tv_brand]"; "" where none has an estimate
 
 
+def _worst(dataset, largest) -> Worst:
+    "The worst entry over all variables, skipping what has no estimate."
+    entries = {}
+    for name, values in dataset.data_vars.items():
+        flat = values.to_series() if values.ndim else pd.Series([float(values)], index=[None])
+        for label, value in flat.items():
+            entries[name if label is None else f"{name}[{label}]"] = value
+    entries = pd.Series(entries, dtype=float).dropna()
+    if entries.empty:
+        return Worst(np.nan, "")
+    label = entries.idxmax() if largest else entries.idxmin()
+    return Worst(entries[label], label)
+
+# %% ../nbs/41_draws.ipynb #bf5ba798
 def smallest_ess(
     values: dict,  # {name: [chain, draw, ...]}; what has no estimate is NaN
-) -> float:
-    "The smallest bulk effective sample size of all values; NaN where nothing has an estimate."
+) -> float:        # NaN where nothing has an estimate
+    "The smallest bulk effective sample size of all values."
+    def dims(name, value):
+        return "chain", "draw", *(f"{name}_{i}" for i in range(np.ndim(value) - 2))
+
+    draws = xr.Dataset({name: (dims(name, value), value) for name, value in values.items()})
     with _quiet():
-        return _worst(_plain(az.ess(xr.Dataset({
-            name: (("chain", "draw", *(f"{name}_{i}" for i in range(np.ndim(value) - 2))), value) for name, value in values.items()}),
-            method="bulk")), largest=False)[0]
+        return _worst(_plain(az.ess(draws, method="bulk")), largest=False).value
 
-
-def diagnostics(idata) -> dict:
-    "Worst R-hat, bulk and tail ESS, each with its quantity; divergences, saturated trees, lowest E-BFMI."
+# %% ../nbs/41_draws.ipynb #0e7637ef
+def diagnostics(
+    idata,  # with posterior and sample_stats
+) -> dict:  # rhat, ess_bulk, ess_tail: (value, where); divergences, saturated, bfmi: numbers
+    "Worst R-hat, bulk and tail ESS; divergences, saturated trees, lowest E-BFMI."
     posterior, stats = groups_of(idata)["posterior"], groups_of(idata)["sample_stats"]
-    posterior = posterior.drop_vars("baseline_effect", errors="ignore")  # columns of the level are drawn from their exact conditional
+    # columns of the level are drawn from their exact conditional
+    posterior = posterior.drop_vars("baseline_effect", errors="ignore")
     with _quiet():
-        found = {"rhat": _worst(_plain(az.rhat(posterior)), largest=True),
-                 "ess_bulk": _worst(_plain(az.ess(posterior, method="bulk")), largest=False),
-                 "ess_tail": _worst(_plain(az.ess(posterior, method="tail")), largest=False)}
+        found = {"rhat": _worst(_plain(az.rhat(posterior)), largest=True)} | {
+            f"ess_{kind}": _worst(_plain(az.ess(posterior, method=kind)), largest=False)
+            for kind in ("bulk", "tail")}
     energy = stats["energy"].values
     change = (np.diff(energy, axis=1) ** 2).mean(axis=1)
     return found | {"divergences": int(stats["diverging"].sum()),
@@ -149,16 +167,18 @@ class Finding:
     def __str__(self):
         return f"{self.evidence}; {self.remedy}." if self.remedy else f"{self.evidence}."
 
-
+# %% ../nbs/41_draws.ipynb #21bb54f4
 def grade(
     value,         # what was seen; NaN is a problem
     good,          # the last value that is ok
     bearable,      # the last value that is not a problem
     higher=False,  # are higher values better?
-) -> str:
+) -> str:          # one of `VERDICTS`
     "The verdict on a number."
     sign = -1 if higher else 1
-    return "ok" if sign * value <= sign * good else "caution" if sign * value <= sign * bearable else "problem"
+    if sign * value <= sign * good:
+        return "ok"
+    return "caution" if sign * value <= sign * bearable else "problem"
 
 # %% ../nbs/41_draws.ipynb #37572954
 LONG = 0.95   # a decay from here on moves as slowly as a trend
@@ -172,72 +192,110 @@ def _plays_the_trend(posterior) -> str:
     share = (decay > LONG).mean(("chain", "draw")).to_series()
     return str(share.idxmax()) if share.max() >= 0.1 else ""
 
-
+# %% ../nbs/41_draws.ipynb #32872ae4
 def _agreement(value, where, chains, long="") -> Finding:
+    "Whether the chains agree, and what to do."
+    def finding(verdict, evidence, remedy="", value=value, where=where):
+        return Finding("chains", verdict, value, MAX_RHAT, where, evidence, remedy)
+
     if chains == 1:
-        return Finding("chains", "caution", np.nan, MAX_RHAT, "", "There is only one chain, so nothing shows whether chains agree",
-                       "sample with chains=4")
+        return finding("caution", "There is only one chain, so nothing shows whether chains agree",
+                       "sample with chains=4", np.nan, "")
     if not where:
-        return Finding("chains", "problem", np.nan, MAX_RHAT, "", "There are too few draws to tell whether chains agree", "take more draws")
+        return finding("problem", "There are too few draws to tell whether chains agree",
+                       "take more draws", np.nan)
     verdict = grade(value, MAX_RHAT, 1.05)
     if verdict == "ok":
-        return Finding("chains", verdict, value, MAX_RHAT, where, f"The chains agree: R-hat is at most {value:.3f}")
+        return finding(verdict, f"The chains agree: R-hat is at most {value:.3f}")
     said = f"The chains disagree: R-hat of {where} is {value:.3f}, above {MAX_RHAT}"
     if verdict == "problem" and long:
-        return Finding("chains", verdict, value, MAX_RHAT, where, f"{said}; in part of the draws the decay of {long} is near 0.99, where it plays the trend",
-                       f"longer sampling will not mend this: give the baseline its own trend (baseline='auto'), and state how long {long} works "
-                       "(Priors(half_life=...))")
-    return Finding("chains", verdict, value, MAX_RHAT, where, said, "sample longer (more warmup and draws)")
+        return finding(verdict, *_playing(long, said))
+    return finding(verdict, said, "sample longer (more warmup and draws)")
 
 
+def _playing(long, said) -> tuple:
+    "Evidence and remedy where a line plays the trend."
+    return (f"{said}; in part of the draws the decay of {long} is near 0.99, where it plays the "
+            "trend",
+            "longer sampling will not mend this: give the baseline its own trend "
+            f"(baseline='auto'), and state how long {long} works (Priors(half_life=...))")
+
+# %% ../nbs/41_draws.ipynb #ca0ed3a1
 def _size(kind, value, where, chains) -> Finding:
     "Effective sample size, bulk or tail."
     what, enough = {"bulk": "means", "tail": "intervals"}[kind], MIN_ESS_PER_CHAIN * chains
     verdict = grade(value, enough, enough / 4, higher=True)
     if verdict == "ok":
-        return Finding(what, verdict, value, enough, where, f"The {kind} effective sample size is at least {value:.0f}")
-    return Finding(what, verdict, value, enough, where, f"The {what} are noisy: the {kind} effective sample size of {where} is {value:.0f}, "
-                   f"below {enough}", "take more draws")
+        evidence, remedy = f"The {kind} effective sample size is at least {value:.0f}", ""
+    else:
+        evidence = (f"The {what} are noisy: the {kind} effective sample size of {where} is "
+                    f"{value:.0f}, below {enough}")
+        remedy = "take more draws"
+    return Finding(what, verdict, value, enough, where, evidence, remedy)
 
-
+# %% ../nbs/41_draws.ipynb #74b56df1
 def _calmer(target_accept) -> str:
     "What to do about divergences, after a fit with this target."
     for higher in (0.95, 0.99):
         if target_accept is None or target_accept < higher:
             return f"sample again with target_accept={higher}"
-    return (f"smaller steps than with target_accept={target_accept:g} will not mend this: narrow the priors that are wider than what you "
-            "know, and leave out tacticals with hardly any exposure")
+    return (f"smaller steps than with target_accept={target_accept:g} will not mend this: narrow "
+            "the priors that are wider than what you know, and leave out tacticals with hardly any "
+            "exposure")
 
 
-def _smoothness(found, total, target_accept) -> list[Finding]:
-    "Divergences, saturated trees and E-BFMI."
-    diverged, saturated, bfmi = found["divergences"], found["saturated"], found["bfmi"]
-    told = not np.isnan(bfmi)  # draws from elsewhere may come without energies
-    stuck, slow = grade(saturated / total, 0, 0.05), grade(bfmi, MIN_BFMI, 0.2, higher=True) if told else "ok"
-    return [
-        Finding("divergences", grade(diverged / total, 0, 0.01), diverged, 0, "",
-                *([f"{diverged} of {total} transitions diverged, so a narrow part of the posterior may be missed", _calmer(target_accept)]
-                  if diverged else ["No transition diverged"])),
-        Finding("trajectories", stuck, saturated, 0, "",
-                *([f"{saturated} of {total} trajectories reached the longest length allowed",
-                   "the posterior is badly scaled, look for tacticals that move together"]
-                  if saturated else ["No trajectory was cut short"])),
-        Finding("energy", slow, bfmi, MIN_BFMI, "",
-                *([f"E-BFMI is {bfmi:.2f}" if told else "the sampler did not tell its energies"] if slow == "ok" else
-                  [f"E-BFMI is {bfmi:.2f}, below {MIN_BFMI}: the energies are explored slowly and tails may be missed",
-                   "take more draws and look at the priors"]))]
+def _divergences(diverged, total, target_accept) -> Finding:
+    "Transitions that diverged."
+    evidence, remedy = "No transition diverged", ""
+    if diverged:
+        evidence = (f"{diverged} of {total} transitions diverged, so a narrow part of the "
+                    "posterior may be missed")
+        remedy = _calmer(target_accept)
+    verdict = grade(diverged / total, 0, 0.01)
+    return Finding("divergences", verdict, diverged, 0, "", evidence, remedy)
+
+# %% ../nbs/41_draws.ipynb #70a3c25f
+def _trajectories(saturated, total) -> Finding:
+    "Trajectories that were cut short."
+    evidence, remedy = "No trajectory was cut short", ""
+    if saturated:
+        evidence = f"{saturated} of {total} trajectories reached the longest length allowed"
+        remedy = "the posterior is badly scaled, look for tacticals that move together"
+    verdict = grade(saturated / total, 0, 0.05)
+    return Finding("trajectories", verdict, saturated, 0, "", evidence, remedy)
+
+# %% ../nbs/41_draws.ipynb #8e38c945
+def _energy(bfmi) -> Finding:
+    "E-BFMI; draws from elsewhere may come without energies."
+    known = not np.isnan(bfmi)
+    verdict = grade(bfmi, MIN_BFMI, 0.2, higher=True) if known else "ok"
+    evidence = f"E-BFMI is {bfmi:.2f}" if known else "the sampler did not tell its energies"
+    if verdict == "ok":
+        return Finding("energy", verdict, bfmi, MIN_BFMI, "", evidence)
+    evidence += f", below {MIN_BFMI}: the energies are explored slowly and tails may be missed"
+    return Finding("energy", verdict, bfmi, MIN_BFMI, "", evidence,
+                   "take more draws and look at the priors")
 
 # %% ../nbs/41_draws.ipynb #35667ca8
-def sampling_findings(idata) -> list[Finding]:
-    "How well the posterior was sampled: R-hat, effective sample sizes, divergences, trajectories, E-BFMI."
-    found, sizes = diagnostics(idata), groups_of(idata)["posterior"].sizes
-    sizes_found = [_size(kind, *found[f"ess_{kind}"], sizes["chain"]) for kind in ("bulk", "tail")]
-    target_accept = groups_of(idata)["sample_stats"].attrs.get("target_accept")
-    return [_agreement(*found["rhat"], sizes["chain"], _plays_the_trend(groups_of(idata)["posterior"])), *sizes_found, *_smoothness(found, sizes["chain"] * sizes["draw"], target_accept)]
+def sampling_findings(
+    idata,             # with posterior and sample_stats
+) -> list[Finding]:
+    "How well it was sampled: R-hat, effective sample sizes, divergences, trajectories, E-BFMI."
+    found, groups = diagnostics(idata), groups_of(idata)
+    posterior, stats = groups["posterior"], groups["sample_stats"]
+    chains = posterior.sizes["chain"]
+    total = chains * posterior.sizes["draw"]
+    return [
+        _agreement(*found["rhat"], chains, _plays_the_trend(posterior)),
+        *(_size(kind, *found[f"ess_{kind}"], chains) for kind in ("bulk", "tail")),
+        _divergences(found["divergences"], total, stats.attrs.get("target_accept")),
+        _trajectories(found["saturated"], total), _energy(found["bfmi"])]
 
 
-def judge(idata) -> list[str]:
-    "One plain sentence for each thing that is wrong with the sampling; empty when all is well."
+def judge(
+    idata,        # with posterior and sample_stats
+) -> list[str]:   # empty when all is well
+    "One plain sentence for each thing that is wrong with the sampling."
     return [str(finding) for finding in sampling_findings(idata) if finding.verdict != "ok"]
 
 # %% ../nbs/41_draws.ipynb #6c19548e
@@ -247,54 +305,75 @@ def against_prior(
 ) -> pd.DataFrame:          # a row a variable and node: ranges (90%), left, moved, repeats_prior
     "What the posterior has kept of the prior's width, and how far it has moved."
     rows = []
-    for name in (name for name, values in posterior.data_vars.items() if values.size):  # without controls there are no effects of controls
-        before, after = (d[name].stack(draws=("chain", "draw")).transpose("draws", ...) for d in (prior, posterior))
-        labels = after.isel(draws=0).to_series().index if after.ndim > 1 else [""]
-        for label, old, new in zip(labels, before.values.reshape(len(before), -1).T, after.values.reshape(len(after), -1).T):
-            if np.isnan(new).any():
-                continue  # a node without exposure: there is no result that could repeat anything
-            low, middle, high = np.quantile(np.searchsorted(np.sort(old), new) / len(old), [0.05, 0.5, 0.95])
-            quantiles = {f"{when}_{q}": v for when, draws in (("prior", old), ("posterior", new))
-                         for q, v in zip(("lower", "median", "upper"), np.quantile(draws, [0.05, 0.5, 0.95]))}
-            rows.append({"variable": name, "node": label} | quantiles | {"left": (high - low) / 0.9, "moved": middle - 0.5})
+    for name, values in posterior.data_vars.items():
+        if not values.size:
+            continue  # without controls there are no effects of controls
+        old, new = (d[name].stack(draws=("chain", "draw")).transpose("draws", ...)
+                    for d in (prior, posterior))
+        labels = new.isel(draws=0).to_series().index if new.ndim > 1 else [""]
+        columns = (draws.values.reshape(len(draws), -1).T for draws in (old, new))
+        rows += [{"variable": name, "node": label} | _moved(*pair)
+                 for label, *pair in zip(labels, *columns) if not np.isnan(pair[1]).any()]
     table = pd.DataFrame(rows)
     return table.assign(repeats_prior=(table.left > 0.8) & (table.moved.abs() < 0.1))
 
+# %% ../nbs/41_draws.ipynb #6747b7ed
+def _moved(old, new) -> dict:
+    "Ranges of prior and posterior draws of one quantity, and where the one lies in the other."
+    rank = np.searchsorted(np.sort(old), new) / len(old)
+    low, middle, high = np.quantile(rank, [0.05, 0.5, 0.95])
+    ends = {"lower": 0.05, "median": 0.5, "upper": 0.95}
+    ranges = {f"{when}_{name}": value for when, draws in (("prior", old), ("posterior", new))
+              for name, value in zip(ends, np.quantile(draws, list(ends.values())))}
+    return ranges | {"left": (high - low) / 0.9, "moved": middle - 0.5}
+
 # %% ../nbs/41_draws.ipynb #89e752a1
-def summary(variables: xr.Dataset, **options) -> pd.DataFrame:
+def summary(
+    variables: xr.Dataset,
+    **options,      # of `arviz.summary`
+) -> pd.DataFrame:  # a row a quantity
     "ArviZ's summary of variables: mean, sd, interval, Monte Carlo errors, ESS and R-hat."
     with _quiet():
         return az.summary(variables, **options)
 
 
-def loo(idata):
+def loo(
+    idata,  # with the pointwise log densities of y
+):          # ArviZ's result
     "PSIS-LOO with its pointwise densities and Pareto k, as ArviZ returns it."
     _check_several(groups_of(idata)["log_likelihood"]["y"].values[..., 0].size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # high Pareto k: judged by the caller, who knows the periods' names
+        warnings.simplefilter("ignore")  # the caller judges Pareto k, and knows the periods' names
         return az.loo(idata, pointwise=True)
 
 
 def _check_several(draws):
     if draws < 2:
-        raise PrecisionError("leaving a period out weighs the draws against each other, and there is only one; take more, like MMM.fit(..., draws=1000)")
+        raise PrecisionError("leaving a period out weighs the draws against each other, and there "
+                             "is only one; take more, like MMM.fit(..., draws=1000)")
 
-
-def elpd_of(result) -> dict:
-    "Total, standard error, pointwise densities [T] and Pareto k [T] of either generation's LOO result."
+# %% ../nbs/41_draws.ipynb #bc66bf8b
+def elpd_of(
+    result,  # of `loo`, of either generation
+) -> dict:   # elpd, se: numbers; pointwise, pareto_k: [T]
+    "Total, standard error, pointwise densities and Pareto k."
     total, each = ("elpd_loo", "loo_i") if OLD_ARVIZ else ("elpd", "elpd_i")
     return {"elpd": float(result[total]), "se": float(result["se"]),
             "pointwise": np.asarray(result[each]), "pareto_k": np.asarray(result["pareto_k"])}
 
-
-def comparison_weights(results: dict, method: str) -> dict:
-    "{name: weight} by `arviz.compare`; method is 'stacking' or 'pseudo-BMA'."
+# %% ../nbs/41_draws.ipynb #34e7ba0c
+def comparison_weights(
+    results: dict,  # {name: result of `loo`}
+    method: str,    # "stacking" or "pseudo-BMA"
+) -> dict:          # {name: weight}, sums to one
+    "Weights of models by `arviz.compare`."
     if len(results) == 1:
         return dict.fromkeys(results, 1.0)
     options = {} if OLD_ARVIZ else {"round_to": "none"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        weights = az.compare(results, method=method, **options)["weight"].astype(float).clip(lower=0)
+        weights = az.compare(results, method=method, **options)["weight"]
+    weights = weights.astype(float).clip(lower=0)
     return {name: float(weights[name] / weights.sum()) for name in results}
 
 # %% ../nbs/41_draws.ipynb #d42f29e7
@@ -320,17 +399,19 @@ class _Refits(az.SamplingWrapper):
     def log_likelihood__i(self, excluded_obs, idata__i):
         return xr.DataArray(idata__i, dims=("chain", "draw"))
 
-
+# %% ../nbs/41_draws.ipynb #3934eb36
 def with_exact(
     idata,   # with the pointwise log densities of y
     result,  # of `loo`; left as it is
-    refit,   # function: position of an observation -> its log density [chain, draw] given all the others
-    limit=MAX_PARETO_K,
+    refit,   # function: position -> its log density [chain, draw] given all the others
+    limit=MAX_PARETO_K,  # Pareto k above which it is called
 ):           # as `result`; Pareto k of refitted observations is 0
     "PSIS-LOO with exact densities where Pareto k is above a limit."
     result = deepcopy(result)
     result.pareto_k = result.pareto_k.fillna(np.inf)  # so high that it has no estimate
-    options = {"k_thresh": limit, "verbose": False} if OLD_ARVIZ else {"k_threshold": limit, "pointwise": True}
+    options = {"k_threshold": limit, "pointwise": True}
+    if OLD_ARVIZ:
+        options = {"k_thresh": limit, "verbose": False}
     exact = az.reloo(_Refits(idata, refit), loo_orig=result, **options)
     exact.warning = bool((exact.pareto_k > MAX_PARETO_K).any())  # ArviZ keeps that of before
     return exact
@@ -339,20 +420,21 @@ def with_exact(
 def loo_predictive_means(
     idata,  # with the pointwise log densities of y
     mean,   # fitted mean of every draw, [S, T]
-) -> np.ndarray:
-    "Leave-one-out predictive mean of every observation, [T]: draws weighted by PSIS."
+) -> np.ndarray:  # [T]
+    "Leave-one-out predictive mean of every observation: draws weighted by PSIS."
     density = groups_of(idata)["log_likelihood"]["y"].values
     density = density.reshape(-1, density.shape[-1])
     if OLD_ARVIZ:
         log_weights = az.psislw(-density.T)[0]
     else:
-        log_weights = loo(idata).log_weights.transpose("time", "chain", "draw").values.reshape(density.T.shape)
+        log_weights = loo(idata).log_weights.transpose("time", "chain", "draw")
+        log_weights = log_weights.values.reshape(density.T.shape)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     return (weights * mean.T).sum(axis=1) / weights.sum(axis=1)
 
 # %% ../nbs/41_draws.ipynb #2d521b51
 def smoothed_weights(
-    log_ratios,  # log of wanted density over the density that was drawn from, up to a constant, [S]
+    log_ratios,  # log of wanted over drawn-from density, up to a constant, [S]
 ) -> tuple:      # log weights that sum to one [S]; Pareto k
     "Pareto-smoothed importance weights."
     _check_several(len(log_ratios))

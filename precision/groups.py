@@ -46,7 +46,8 @@ def data_groups(
         constant["baseline"] = (("time", "baseline_column"), columns)
         constant["baseline_unit_sd"] = (
             "baseline_column", [sd for one in made for sd in one.unit_sd.values()])
-    observed = xr.Dataset({"y": ("time", data.y)})
+    named = {"long_name": data.outcome} if data.outcome else {}
+    observed = xr.Dataset({"y": ("time", data.y, named)})
     return {"observed_data": observed, "constant_data": xr.Dataset(constant)}
 
 # %% ../nbs/49_groups.ipynb #8dd16225
@@ -64,7 +65,7 @@ def dataset_of(
         unit_sd = dict(zip(controls, unit_sd.tolist()))
     return Dataset(hierarchy, y.indexes["time"], y.values, there["exposure"], there["controls"],
                    controls, there.get("spend"), there.get("exposure_history"), unit_sd,
-                   moving=moving_of(constant, sizes))
+                   moving=moving_of(constant, sizes), outcome=str(y.attrs.get("long_name", "")))
 
 # %% ../nbs/49_groups.ipynb #2d877134
 def moving_of(

@@ -211,7 +211,8 @@ class Metric:
 def inputs(self: Metric) -> dict:
     "Arguments of `MMM.fit`: the scored periods, and exposure before them that only carries over."
     data, start = self.data, self.rows.start
-    return {"y": pd.Series(data.y[self.history:], data.time[self.history:]), "U": self.seen,
+    y = pd.Series(data.y[self.history:], data.time[self.history:], name=data.outcome or None)
+    return {"y": y, "U": self.seen,
             "Z": _scored_controls(data, self.history),
             "spend": None if data.spend is None else data.spend[self.rows],
             "U_history": data.U[:start] if start else None}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RAISE', 'CALENDAR', 'COUNTING', 'spend_by', 'exposure_costs', 'read_value', 'scaled', 'money', 'roi_table',
-           'plot_roi', 'response_table', 'plot_response', 'caused', 'money_over_time', 'roi_over_time',
-           'money_whenever']
+           'with_paid_total', 'plot_roi', 'response_table', 'plot_response', 'caused', 'money_over_time',
+           'roi_over_time', 'money_whenever']
 
 # %% ../nbs/43_money.ipynb #b350c666
 import warnings
@@ -14,23 +14,25 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from .adstock import adstock_geometric_np
 from .data import Dataset, _as_frame, is_number
 from .errors import PrecisionError, choose
 from .hierarchy import as_text
 from .periods import written
+from .plots import Thousands, legend_above, panels, styled
 from .summaries import Accounts, check_interval, mean_and_interval
 
 # %% ../nbs/43_money.ipynb #f2b5e8c3
 def spend_by(
     data: Dataset,
-    level: str,        # one of the hierarchy's levels
-) -> pd.DataFrame:     # [time, node] in currency; 0 for organic nodes
+    level: str,     # one of the hierarchy's levels
+) -> pd.DataFrame:  # [time, node] in currency; 0 for organic nodes
     "Spend of every node of a level in every period."
     names = choose("level", level, data.hierarchy.names)
-    return pd.DataFrame({node: _spend_of(data, _below(data, level, node)) for node in names}, index=data.time)
+    spend = {node: _spend_of(data, _below(data, level, node)) for node in names}
+    return pd.DataFrame(spend, index=data.time)
 
 
 def _below(data, level, node) -> list:
@@ -49,17 +51,18 @@ def _spend_of(data, tacticals) -> np.ndarray:
 # %% ../nbs/43_money.ipynb #8c206a14
 def exposure_costs(
     data: Dataset,
-    level: str,        # one of the hierarchy's levels
-) -> pd.DataFrame:     # index node; spend, exposure, cost_per_exposure (NaN without spend or exposure)
+    level: str,     # one of the hierarchy's levels
+) -> pd.DataFrame:  # index node; spend, exposure, cost_per_exposure (NaN without spend or exposure)
     "What a unit of exposure cost."
     h, spend = data.hierarchy, spend_by(data, level).sum().rename_axis("node")
     exposure = data.U.sum(axis=0) @ h.matrix(h.levels[0], level)
-    return pd.DataFrame({"spend": spend, "exposure": exposure, "cost_per_exposure": (spend / exposure).where(spend > 0)})
+    return pd.DataFrame({"spend": spend, "exposure": exposure,
+                         "cost_per_exposure": (spend / exposure).where(spend > 0)})
 
 # %% ../nbs/43_money.ipynb #799ab206
 def read_value(
-    value,       # per unit of the outcome: None, a number, or one for each period [T]: a column of any library, or an array
-    time,        # periods of the data [T]
+    value,        # per unit of the outcome: None, a number, or one for each period [T], any column
+    time,         # periods of the data [T]
 ) -> np.ndarray:  # [T]; ones where no value is given
     "What a unit of the outcome was worth in every period."
     if value is None or is_number(value):
@@ -67,21 +70,24 @@ def read_value(
     else:
         values = _as_frame(value, "value", ["value"], pd.Index(time))
         if values.shape[1] != 1:
-            raise PrecisionError(f"value must be one column, a number a period; got {', '.join(map(repr, values))}")
+            raise PrecisionError("value must be one column, a number a period; got "
+                                 f"{', '.join(map(repr, values))}")
         values = values.iloc[:, 0].to_numpy()
     if (values < 0).any():
-        raise PrecisionError(f"value is {values[values < 0][0]:g} at row {written(time[int(np.argmax(values < 0))])}; what a unit of the outcome is "
-                             "worth is zero or more")
+        row = int(np.argmax(values < 0))
+        raise PrecisionError(f"value is {values[row]:g} at row {written(time[row])}; what a unit "
+                             "of the outcome is worth is zero or more")
     return values
 
 # %% ../nbs/43_money.ipynb #6e825b47
 def scaled(
     accounts: Accounts,
-    factor: float,       # of all exposure, history included; 1 is what was
-) -> Accounts:           # answers as the given one does
+    factor: float,  # of all exposure, history included; 1 is what was
+) -> Accounts:      # answers as the given one does
     "The accounts of a world with `factor` times the media."
     if not is_number(factor) or factor < 0:
-        raise PrecisionError(f"factor must be zero or more, 1.1 for ten percent more media; got {factor!r}")
+        raise PrecisionError("factor must be zero or more, 1.1 for ten percent more media; "
+                             f"got {factor!r}")
     return replace(accounts, x=factor * accounts.exposure, before=factor * accounts.earlier)
 
 # %% ../nbs/43_money.ipynb #4a671cb4
@@ -90,28 +96,29 @@ RAISE = 0.01  # the step of a marginal return: one percent more
 
 def money(
     accounts: Accounts,
-    level: str,                   # one of the hierarchy's levels
-    node: str,                    # a node of that level
-    factors=(1.0, 1.0 + RAISE),   # [K] multiples of all media of the node
-    value=1.0,                    # of a unit of the outcome, [T] or one number
-) -> np.ndarray:                  # [S, 2, K]: spend, and contribution over all periods
+    level: str,                  # one of the hierarchy's levels
+    node: str,                   # a node of that level
+    factors=(1.0, 1.0 + RAISE),  # [K] multiples of all media of the node
+    value=1.0,                   # of a unit of the outcome, [T] or one number
+) -> np.ndarray:                 # [S, 2, K]: spend, and contribution over all periods
     "Draws of spend and of what it brought, for several multiples of the media."
     below = _below(accounts.data, level, node)
-    brought = [(scaled(accounts, factor).node(level, node) * value).sum(axis=1) for factor in factors]
+    worlds = (scaled(accounts, factor) for factor in factors)
+    brought = np.stack([(world.node(level, node) * value).sum(axis=1) for world in worlds], axis=1)
     spend = _spend_of(accounts.data, below).sum() * np.array(factors)
-    return np.stack([np.broadcast_to(spend, (accounts.size, len(factors))), np.stack(brought, axis=1)], axis=1)
+    return np.stack([np.broadcast_to(spend, brought.shape), brought], axis=1)
 
 # %% ../nbs/43_money.ipynb #a79535f3
 def _returns(
-    brought,       # [S] or [S, G] units of the outcome
-    spend,         # the same shape, in currency
-    interval,      # probability inside, equal tails
-) -> dict:         # "mean", "lower", "upper", "median": [] or [G]; NaN where nothing was spent
+    brought,   # [S] or [S, G] units of the outcome
+    spend,     # the same shape, in currency
+    interval,  # probability inside, equal tails
+) -> dict:     # "mean", "lower", "upper", "median": [] or [G]; NaN where nothing was spent
     "Brought over spent, summarised over the draws in which something was spent."
     tail = (1 - check_interval(interval)) / 2
     ratio = np.divide(brought, spend, out=np.full(brought.shape, np.nan), where=spend > 0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a column of NaN only, which is to stay NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column of NaN only is to stay NaN
         lower, median, upper = np.nanquantile(ratio, [tail, 0.5, 1 - tail], axis=0)
         return {"mean": np.nanmean(ratio, axis=0), "lower": lower, "upper": upper, "median": median}
 
@@ -128,39 +135,50 @@ def _informed(draws):
 
 # %% ../nbs/43_money.ipynb #900bb309
 def roi_table(
-    terms,           # (node, draws [S, 2, 2]) pairs from `money`: spend and contribution, as it was and with more
-    interval=0.9,    # probability inside, equal tails
-) -> pd.DataFrame:   # index node; NaN returns for organic nodes, whose spend is 0
+    terms,          # (node, draws [S, 2, 2]) pairs from `money`: as it was, and with more
+    interval=0.9,   # probability inside, equal tails
+) -> pd.DataFrame:  # index node; NaN returns for organic nodes, whose spend is 0
     "Spend, mean contribution, mean ROI and marginal ROI, and median cost per unit, with intervals."
-    rows = {}
-    for node, draws in terms:
-        (spend, more_spend), (brought, more_brought) = np.moveaxis(_informed(draws), 0, -1)
-        roi = _returns(brought, spend, interval)
-        marginal = _returns(more_brought - brought, more_spend - spend, interval)
-        rows[node] = {
-            "spend": spend.mean(), "contribution": brought.mean(),
-            "roi": roi["mean"], "roi_lower": roi["lower"], "roi_upper": roi["upper"],
-            "marginal_roi": marginal["mean"], "marginal_roi_lower": marginal["lower"], "marginal_roi_upper": marginal["upper"],
-            "cost_per_unit": _price(roi["median"]), "cost_per_unit_lower": _price(roi["upper"]),
-            "cost_per_unit_upper": _price(roi["lower"])}
+    rows = {node: _roi_row(_informed(draws), interval) for node, draws in terms}
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("node")
 
+
+def _roi_row(draws, interval) -> dict:
+    "A node's row of the table."
+    (spend, more_spend), (brought, more_brought) = np.moveaxis(draws, 0, -1)
+    roi = _returns(brought, spend, interval)
+    marginal = _returns(more_brought - brought, more_spend - spend, interval)
+    row = {"spend": spend.mean(), "contribution": brought.mean()}
+    for name, found in (("roi", roi), ("marginal_roi", marginal)):
+        row[name] = found["mean"]
+        row |= {f"{name}_{end}": found[end] for end in ("lower", "upper")}
+    dear = {"": "median", "_lower": "upper", "_upper": "lower"}  # a low return is a high price
+    return row | {f"cost_per_unit{end}": _price(roi[of]) for end, of in dear.items()}
+
+# %% ../nbs/43_money.ipynb #9f9540bd
+def with_paid_total(
+    terms,  # (node, draws [S, 2, ...]) pairs: spend, and what it brought
+):          # the same, and a pair named "total"
+    "The terms and, behind them, the sum of those that cost something."
+    total = 0.0
+    for node, draws in terms:
+        total = total + (draws if draws[:, 0].any() else np.zeros_like(draws))
+        yield node, draws
+    yield "total", total
+
 # %% ../nbs/43_money.ipynb #11c482ef
+@styled
 def plot_roi(
-    table: pd.DataFrame,  # from `roi_table`
-    ax=None,  # axes to draw on; new ones by default
+    table: pd.DataFrame,         # from `roi_table`
+    ax=None,                     # axes to draw on; new ones by default
     truth: pd.DataFrame = None,  # a table of the same form, when known
-    break_even: float = None,  # ROI from which media pay
+    break_even: float = None,    # ROI from which media pay
     unit: str = "units of y per unit of currency",
-):
+):                               # the axes
     "ROI and marginal ROI of every node with their intervals."
     ax = ax or plt.subplots(figsize=(7, 1.2 + 0.45 * len(table)))[1]
+    _two_returns(ax, table, truth)
     row = np.arange(len(table))[::-1]
-    for kind, shift, colour in (("roi", 0.16, "C0"), ("marginal_roi", -0.16, "C1")):
-        ax.hlines(row + shift, table[f"{kind}_lower"], table[f"{kind}_upper"], lw=5, alpha=0.35, color=colour)
-        ax.plot(table[kind], row + shift, "o", ms=5, color=colour, label={"roi": "ROI"}.get(kind, "marginal ROI"))
-        if truth is not None:
-            ax.plot(truth[kind].reindex(table.index), row + shift, "k|", ms=10, mew=1.5, label="truth" if kind == "roi" else None)
     for place in row[table.spend == 0]:
         ax.annotate(" no spend", (0, place), va="center", color="0.5", fontsize=9)
     if break_even is not None:
@@ -168,15 +186,28 @@ def plot_roi(
     ax.axvline(0, color="0.8", lw=0.8, zorder=0)
     ax.set_yticks(row, map(as_text, table.index))
     ax.set(xlabel=as_text(unit), ylim=(-0.6, len(row) - 0.4))
-    ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
+    legend_above(ax, 4)
     return ax
+
+# %% ../nbs/43_money.ipynb #7b08edf0
+def _two_returns(ax, table, truth):
+    "Two bars a row, each with its dot, and ticks where the truth is known."
+    row = np.arange(len(table))[::-1]
+    for kind, label, shift, colour in (("roi", "ROI", 0.16, "C0"),
+                                       ("marginal_roi", "marginal ROI", -0.16, "C1")):
+        ends = table[f"{kind}_lower"], table[f"{kind}_upper"]
+        ax.hlines(row + shift, *ends, lw=5, alpha=0.35, color=colour)
+        ax.plot(table[kind], row + shift, "o", ms=5, color=colour, label=label)
+        if truth is not None:
+            ax.plot(truth[kind].reindex(table.index), row + shift, "k|", ms=10, mew=1.5,
+                    label="truth" if kind == "roi" else None)
 
 # %% ../nbs/43_money.ipynb #03e5ed76
 def response_table(
-    terms,           # (node, draws [S, 2, K]) pairs from `money`, with K factors
-    factors,         # [K] multiples of the media
-    interval=0.9,    # probability inside, equal tails
-) -> pd.DataFrame:   # columns node, factor, spend, mean, lower, upper
+    terms,          # (node, draws [S, 2, K]) pairs from `money`, with K factors
+    factors,        # [K] multiples of the media
+    interval=0.9,   # probability inside, equal tails
+) -> pd.DataFrame:  # columns node, factor, spend, mean, lower, upper
     "Contribution over all periods for several multiples of the media, long form."
     parts = []
     for node, draws in terms:
@@ -186,108 +217,126 @@ def response_table(
     return pd.concat(parts, ignore_index=True)
 
 # %% ../nbs/43_money.ipynb #0b63a793
+@styled
 def plot_response(
-    table: pd.DataFrame,  # from `response_table`
-    columns: int = 3,  # panels in a row
-    unit: str = "units of y",  # of the outcome
-    currency: str = "currency",
-):
-    "Contribution against spend, a panel a node, with the present point; returns the array of axes."
-    nodes = list(table.node.unique())
-    columns = min(columns, len(nodes))
-    rows = -(-len(nodes) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 0.7 + 2.2 * rows), sharey=True, squeeze=False)
-    for ax, (node, part) in zip(axes.flat, table.groupby("node", sort=False)):
-        across = "spend" if part.spend.any() else "factor"
-        now = part[part.factor == 1]
-        ax.fill_between(part[across], part.lower, part.upper, alpha=0.3, lw=0)
-        ax.plot(part[across], part["mean"], lw=1.5)
-        for x, y in zip(now[across], now["mean"]):
-            ax.plot([0, x], [0, y], color="0.5", lw=0.8)
-            ax.plot(x, y, "o", color="k", ms=5)
-        ax.set_title(as_text(node, most=28), fontsize=10)
-        ax.set_xlabel({"spend": f"spend, {as_text(currency)}", "factor": "times the media; no spend"}[across])
-        ax.xaxis.set(major_locator=MaxNLocator(4), major_formatter=EngFormatter(sep=""))
-    for ax in list(axes.flat)[len(nodes):]:
-        ax.set_visible(False)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(as_text(unit))
-        ax.yaxis.set_major_formatter(EngFormatter(sep=""))
-    fig.tight_layout()
+    table: pd.DataFrame,         # from `response_table`
+    columns: int = 3,            # panels in a row
+    unit: str = "units of y",    # of the outcome
+    currency: str = "currency",  # its name
+):                               # the array of axes
+    "Contribution against spend, a panel a node, with the present point."
+    axes = panels(list(table.node.unique()), columns, unit, (3.2, 2.2), sharex=False)
+    for ax, (_, part) in zip(axes.flat, table.groupby("node", sort=False)):
+        _curve(ax, part, currency)
+    axes[0, 0].get_figure().tight_layout()
     return axes
+
+# %% ../nbs/43_money.ipynb #58e16c33
+def _curve(ax, part, currency):
+    "One node's curve, over its spend or, where it has none, over multiples of its media."
+    across = "spend" if part.spend.any() else "factor"
+    now = part[part.factor == 1]
+    ax.fill_between(part[across], part.lower, part.upper, alpha=0.3, lw=0)
+    ax.plot(part[across], part["mean"], lw=1.5)
+    for x, y in zip(now[across], now["mean"]):
+        ax.plot([0, x], [0, y], color="0.5", lw=0.8)
+        ax.plot(x, y, "o", color="k", ms=5)
+    label = {"spend": f"spend, {as_text(currency)}", "factor": "times the media; no spend"}[across]
+    ax.set_xlabel(label)
+    ax.xaxis.set(major_locator=MaxNLocator(3), major_formatter=Thousands())
 
 # %% ../nbs/43_money.ipynb #4a825e64
 def caused(
     accounts: Accounts,
-    i: int,              # position of a tactical
-    beyond: bool = True, # with what comes after the last period
-    value=1.0,           # of a unit of the outcome, [T] or one number
-    marginal=False,      # per unit of more exposure, instead of per unit of all
-) -> np.ndarray:         # [S, T] units of the outcome, or of its value
+    i: int,               # position of a tactical
+    beyond: bool = True,  # with what comes after the last period
+    value=1.0,            # of a unit of the outcome, [T] or one number
+) -> np.ndarray:          # [S, T] units of the outcome, or of its value
     "All that the exposure of each period causes, then and later."
+    return _by_cause(accounts, i, (accounts.tactical(i) * value).T, beyond)
+
+
+def _by_cause(accounts, i, arising, beyond=True):
+    "Effects [T, S], where they arise, given back to the exposure that they come from [S, T]."
     data, periods = accounts.data, len(accounts.data.y)
     if not data.active[i]:
         return np.zeros((accounts.size, periods))
-    decay, arising = accounts.values["decay"][:, i], (accounts.tactical(i) * value).T
-    if marginal:
-        arising = ((scaled(accounts, 1 + RAISE).tactical(i) * value).T - arising) / RAISE
-    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, accounts.ran_before(i))[-periods:]
+    decay, past = accounts.values["decay"][:, i], accounts.ran_before(i)
+    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, past)[-periods:]
     per_unit = np.divide(arising, a, out=np.zeros_like(a), where=a > 0)
-    later = beyond * arising.sum(axis=0) / a.sum(axis=0) / (1 - decay)  # all periods after the last, seen from there
-    reach = adstock_geometric_np(np.vstack([later, per_unit[::-1]]), decay, accounts.normalize)[:0:-1]
+    # all periods after the last, seen from there
+    later = beyond * arising.sum(axis=0) / a.sum(axis=0) / (1 - decay)
+    reach = adstock_geometric_np(
+        np.vstack([later, per_unit[::-1]]), decay, accounts.normalize)[:0:-1]
     return (data.x[-periods:, i, None] * reach).T
 
 # %% ../nbs/43_money.ipynb #8afdb726
 def money_over_time(
     accounts: Accounts,
-    level: str,          # one of the hierarchy's levels
-    node: str,           # a node of that level
-    value=1.0,           # of a unit of the outcome, [T] or one number
-) -> np.ndarray:         # [S, 2, T]: spend, and all that the media of the period caused
+    level: str,   # one of the hierarchy's levels
+    node: str,    # a node of that level
+    value=1.0,    # of a unit of the outcome, [T] or one number
+) -> np.ndarray:  # [S, 2, T]: spend, and all that the media of the period caused
     "Draws of every period's spend and of what it brought, then and later."
     below = _below(accounts.data, level, node)
-    spend, brought = _spend_of(accounts.data, below), sum(caused(accounts, i, value=value) for i in below)
+    spend = _spend_of(accounts.data, below)
+    brought = sum(caused(accounts, i, value=value) for i in below)
     return np.stack([np.broadcast_to(spend, brought.shape), brought], axis=1)
 
-
+# %% ../nbs/43_money.ipynb #867fe206
 CALENDAR = {"month": "M", "quarter": "Q", "year": "Y"}
 
 
 def roi_over_time(
-    terms,           # (node, draws [S, 2, T]) pairs from `money_over_time`
-    time,            # [T]
-    interval=0.9,    # probability inside, equal tails
-    by=None,         # "month", "quarter", "year": returns of their money, each period counted where it begins
-) -> pd.DataFrame:   # columns time, node, spend, contribution, mean, lower, upper; ROI is NaN where nothing was spent
+    terms,          # (node, draws [S, 2, T]) pairs from `money_over_time`
+    time,           # [T]
+    interval=0.9,   # probability inside, equal tails
+    by=None,        # "month", "quarter", "year"; by default every period
+) -> pd.DataFrame:  # columns time, node, spend, contribution, mean, lower, upper; ROI may be NaN
     "ROI of the money of every period, or of every month, quarter or year, long form."
-    time = pd.Index(time)
-    if by is not None:
-        rule = choose("by", by, CALENDAR)
-        if not isinstance(time, pd.DatetimeIndex):
-            raise PrecisionError(f"by={by!r} needs dates, and the periods of these data are {time[0]}, {time[1]}, ...; "
-                                 "give y, U and spend an index of dates")
-        time = time.to_period(rule).to_timestamp()
+    time = _begins(pd.Index(time), by)
     starts = np.flatnonzero(~time.duplicated())
     parts = []
     for node, draws in terms:
-        spend, brought = (np.add.reduceat(part, starts, axis=1) for part in np.moveaxis(_informed(draws), 1, 0))
+        spend, brought = (np.add.reduceat(half, starts, axis=1)
+                          for half in np.moveaxis(_informed(draws), 1, 0))
         roi = _returns(brought, spend, interval)
         sums = {"spend": spend.mean(axis=0), "contribution": brought.mean(axis=0)}
-        parts.append(pd.DataFrame({"time": time[starts], "node": node} | sums | {k: roi[k] for k in ("mean", "lower", "upper")}))
+        found = {name: roi[name] for name in ("mean", "lower", "upper")}
+        parts.append(pd.DataFrame({"time": time[starts], "node": node} | sums | found))
     return pd.concat(parts, ignore_index=True)
+
+# %% ../nbs/43_money.ipynb #8c0117a6
+def _begins(time, by):
+    "The month, quarter or year that each period counts for: that in which it begins."
+    if by is None:
+        return time
+    rule = choose("by", by, CALENDAR)
+    if not isinstance(time, pd.DatetimeIndex):
+        raise PrecisionError(f"by={by!r} needs dates, and the periods of these data are {time[0]}, "
+                             f"{time[1]}, ...; give y, U and spend an index of dates")
+    return time.to_period(rule).to_timestamp()
 
 # %% ../nbs/43_money.ipynb #9e98162e
 def money_whenever(
     accounts: Accounts,
-    level: str,          # one of the hierarchy's levels
-    node: str,           # a node of that level
-    value=1.0,           # of a unit of the outcome, [T] or one number
-) -> np.ndarray:         # [S, 2, 2]: spend and what it causes, then and later; and the same with one percent more of it
+    level: str,   # one of the hierarchy's levels
+    node: str,    # a node of that level
+    value=1.0,    # of a unit of the outcome, [T] or one number
+) -> np.ndarray:  # [S, 2, 2]: spend and what it causes, then and later; and with one percent more
     "Draws of the spend within the data and of all that it brings."
     below = _below(accounts.data, level, node)
     spend = np.full(accounts.size, _spend_of(accounts.data, below).sum())
-    brought, slope = (sum(caused(accounts, i, value=value, marginal=marginal) for i in below).sum(axis=1) for marginal in (False, True))
-    return np.stack([np.stack([spend, spend * (1 + RAISE)], axis=1), np.stack([brought, brought + RAISE * slope], axis=1)], axis=1)
+    brought = sum(caused(accounts, i, value=value) for i in below).sum(axis=1)
+    slope = sum(_caused_by_more(accounts, i, value) for i in below).sum(axis=1)
+    return np.stack([np.stack([spend, spend * (1 + RAISE)], axis=1),
+                     np.stack([brought, brought + RAISE * slope], axis=1)], axis=1)
 
 
-COUNTING = {"window": money, "money": money_whenever}  # what is counted: all within the data, or all that the data's money brings
+def _caused_by_more(accounts, i, value):
+    "What more exposure would cause, per unit of all that there was [S, T]."
+    now, more = ((world.tactical(i) * value).T for world in (accounts, scaled(accounts, 1 + RAISE)))
+    return _by_cause(accounts, i, (more - now) / RAISE)
+
+
+COUNTING = {"window": money, "money": money_whenever}  # what arises within the data, or ever

@@ -27,8 +27,8 @@ def prior(world):
 def test_the_default_is_the_top_level_whatever_its_name(prior):
     for ask in ("contributions", "decomposition", "shares", "roi", "roi_over_time", "response"):
         pd.testing.assert_frame_equal(getattr(prior, ask)(), getattr(prior, ask)("region"))
-    for draw in ("plot_contributions", "plot_totals", "plot_waterfall", "plot_roi", "plot_roi_over_time", "plot_response"):
-        getattr(prior, draw)()
+    for draw in ("contributions", "totals", "waterfall", "roi", "roi_over_time", "response"):
+        getattr(prior.plot, draw)()
     with pytest.raises(PrecisionError, match="'channel' is not known.*'region'"):
         prior.shares("channel")
 

@@ -107,7 +107,7 @@ def test_a_picture_is_described_by_what_stands_before_it_what_draws_it_and_its_l
     prose = {"cell_type": "markdown", "source": ["## Curves\n", "\n", "Short. The curves have the **same** area, whatever the `decay`:\n", "\n", "$$\n", "x\n", "$$"]}
     assert text_of(prose, picture("ax.plot(x)")) == "The curves have the same area, whatever the decay."
     assert text_of(prose, picture('ax.set(xlabel="week")')).endswith("decay. Labelled: week.")
-    assert "marginal ROI" in text_of(prose, picture("fit.plot_roi()"))
+    assert "marginal ROI" in text_of(prose, picture("fit.plot.roi()"))
     assert text_of(prose, picture("#| fig-alt: Two lines that cross\nax.plot(x)")) == "Two lines that cross"
 
 

@@ -277,8 +277,8 @@ def test_tables_and_pictures(result):
     assert set(result.by_metric("platform").index.get_level_values("metric")) == {*METRICS, "mixture"}
     assert result.loo()["elpd"].is_monotonic_decreasing and result.loo()["weight"].sum() == pytest.approx(1)
     assert set(result.summary(kind="stats").index.get_level_values("metric")) == set(METRICS)
-    assert "impressions 50.0%" in repr(result) and [t.get_text() for t in result.plot_weights().get_yticklabels()] == list(METRICS)[::-1]
-    result.plot_decay(), result.plot_totals("tactical"), result.plot_waterfall(), result.plot_fit()
+    assert "impressions 50.0%" in repr(result) and [t.get_text() for t in result.plot.weights().get_yticklabels()] == list(METRICS)[::-1]
+    result.plot.decay(), result.plot.totals("tactical"), result.plot.waterfall(), result.plot.fit()
     with pytest.raises(PrecisionError, match="Did you mean 'channel'"):
         result.contributions("chanel")
 

@@ -71,7 +71,7 @@ def test_options_of_a_fit(tmp_path, monkeypatch):
     assert not swept(MMM(TREE).fit, skip=("y", "U", "Z", "spend", "U_history", "holdout"), **given)
 
 
-QUESTIONS = [name for name, member in inspect.getmembers(Fit, callable) if not name.startswith("_") and name != "check"]
+QUESTIONS = [name for name, member in inspect.getmembers(Fit, callable) if not name.startswith(("_", "plot_")) and name != "check"]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -83,3 +83,8 @@ def test_questions_to_a_fit(fit, question, tmp_path, monkeypatch):
     later = pd.date_range(WEEKS[-1], periods=5, freq="7D")[1:]
     data = {"U_new": SIM.U[-4:].set_axis(later), "Z_new": SIM.Z[-4:].set_axis(later), "path": tmp_path / "fit.nc"}
     assert not swept(call, skip=("draws",) * (question != "prior_vs_posterior"), **{name: data[name] for name in data if name in expected})
+
+
+@pytest.mark.parametrize("picture", [name for name in dir(Fit.plot.fget) if not name.startswith("_")])
+def test_pictures_of_a_fit(fit, picture):
+    assert not swept(getattr(fit.plot, picture), skip=("draws",))

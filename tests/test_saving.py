@@ -32,7 +32,7 @@ from precision.metrics import Report
 from precision.model import MMM, Fit, former_default
 from precision.program import Program
 from precision.storage import write_atomically
-from precision.netcdf import load_groups, save_groups
+from precision.saving import load_groups, save_groups
 from precision.saving import attributes_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(noisy|disagree|diverged|few draws|E-BFMI):precision.errors.PrecisionWarning")
