@@ -18,10 +18,11 @@ from .data import Dataset
 from .draws import groups_of
 from .draws import summary as summary_of
 from .errors import PrecisionError, check_names, choose
+from .former_names import formerly
 from .hierarchy import Hierarchy
 from .patch import patch
 from precision.summaries import (
-    Accounts, chains_together, in_total, mean_and_interval, over_time, summarise_decay_rates,
+    Decomposition, chains_together, in_total, mean_and_interval, over_time, summarise_decay_rates,
     with_total)
 
 # %% ../nbs/45_answers.ipynb #11cbcb34
@@ -31,7 +32,7 @@ class Results:
     sample_shape: tuple  # (chains, draws)
 
     def _ask(self, question, *about):
-        "Draws [S, ...] that `question(accounts, *about)` answers."
+        "Draws [S, ...] that `question(components, *about)` answers."
         raise NotImplementedError
 
 
@@ -57,17 +58,17 @@ def _each(self: Results, level, question, *about, nodes=None):
 @patch
 def _media(self: Results, level):
     "(node, draws [S, T]) of every node of a level."
-    return self._each(level, Accounts.node)
+    return self._each(level, Decomposition.node)
 
 
 @patch
 def _baseline(self: Results):
     "(name, draws [S, T]) of the intercept, of what moves by itself, and of every control."
-    yield "intercept", self._ask(Accounts.intercept)
+    yield "intercept", self._ask(Decomposition.intercept)
     for name, _ in self.data.moving:
-        yield name, self._ask(Accounts.part, name)
+        yield name, self._ask(Decomposition.part, name)
     for j, name in enumerate(self.data.controls):
-        yield name, self._ask(Accounts.control, j)
+        yield name, self._ask(Decomposition.control, j)
 
 
 @patch
@@ -253,14 +254,14 @@ def flattened(
 
 @patch
 @cached_property
-def accounts(self: Drawn) -> Accounts:
+def components(self: Drawn) -> Decomposition:
     "Draws of every term of the mean."
-    return self.mmm.accounts(self.data, flattened(self.variables))
+    return self.mmm.components(self.data, flattened(self.variables))
 
 
 @patch
 def _ask(self: Drawn, question, *about):
-    return question(self.accounts, *about)
+    return question(self.components, *about)
 
 
 @patch
@@ -268,6 +269,9 @@ def _predictive(self: Drawn):
     "Predictive draws of the outcome [S, T]."
     predictive = groups_of(self.idata)[f"{self.group}_predictive"]["y"].values
     return predictive.reshape(-1, predictive.shape[-1])
+
+# %% ../nbs/45_answers.ipynb #ce252377
+formerly(Drawn, accounts="components")
 
 # %% ../nbs/45_answers.ipynb #f38108e2
 @patch

@@ -33,7 +33,7 @@ def quantities(
     values: dict,   # {variable: [S, ...]} in the user's units
 ) -> dict:          # {label: [S]}
     "Every number that is ranked, by its label; without nodes that have no estimate."
-    accounts, found, names = mmm.accounts(data, values), {}, data.hierarchy.names
+    components, found, names = mmm.components(data, values), {}, data.hierarchy.names
     for name, value in values.items():
         if name == "baseline_effect":  # not each step of the level, but where it ends
             continue
@@ -42,10 +42,10 @@ def quantities(
         of_controls = [f"{name}[{control}]" for control in data.controls]
         labels = of_controls if name == "control_effect" else of_nodes
         found |= dict(zip(labels, np.asarray(value).reshape(len(value), -1).T))
-    for name, draws in accounts.media(data.hierarchy.levels[-1]):
+    for name, draws in components.media(data.hierarchy.levels[-1]):
         found[f"total[{name}]"] = draws.sum(axis=1)
-    found |= {f"{part}[last]": accounts.part(part)[:, -1] for part, _ in data.moving}
-    density = mmm.noise.pointwise(data.y - accounts.fitted(), values)
+    found |= {f"{part}[last]": components.part(part)[:, -1] for part, _ in data.moving}
+    density = mmm.noise.pointwise(data.y - components.fitted(), values)
     found["log_likelihood"] = density.sum(axis=1)
     return {label: draws for label, draws in found.items() if not np.isnan(draws).any()}
 

@@ -81,7 +81,7 @@ from precision.residual_checks import (
     yearly,
     zeros_finding,
 )
-from .summaries import Accounts, lift_of
+from .summaries import Decomposition, lift_of
 
 # %% ../nbs/46_checks.ipynb #8896629b
 _all_ = ["ALL", "CERTAIN", "DOUBTFUL", "ENOUGH", "LAGS", "MAX_MEMORY", "MAX_SCORE", "MAX_SPREAD",
@@ -102,26 +102,26 @@ ASSUMED = {"steady": "are taken to have run as in the first periods",
            "learnt": "ran at {:.0%} of their first periods' pace, as far as the data tell"}
 
 # %% ../nbs/46_checks.ipynb #9bf9dea9
-def _mean_media(accounts) -> np.ndarray:
-    return sum(accounts.tactical(i).mean(axis=0) for i in np.flatnonzero(accounts.data.active))
+def _mean_media(components) -> np.ndarray:
+    return sum(components.tactical(i).mean(axis=0) for i in np.flatnonzero(components.data.active))
 
 
-def _hanging(accounts) -> np.ndarray:
+def _hanging(components) -> np.ndarray:
     "What media bring more, [T], where they ran before the data as in the first periods."
-    steady = PASTS["steady"](accounts.data.x)
-    ran, never = (replace(accounts, values=accounts.values | {"past": share}, before=steady)
+    steady = PASTS["steady"](components.data.x)
+    ran, never = (replace(components, values=components.values | {"past": share}, before=steady)
                   for share in (1.0, 0.0))
     return _mean_media(ran) - _mean_media(never)
 
 # %% ../nbs/46_checks.ipynb #d6599e3c
 def past_finding(
-    accounts: Accounts,   # of the posterior
+    components: Decomposition,   # of the posterior
 ) -> Finding:
     "How much of what media bring depends on what is assumed of the time before."
-    data, step = accounts.data, -(-accounts.size // FEW_DRAWS)
-    few = {name: v[::step] for name, v in accounts.values.items()}
-    accounts = replace(accounts, values=few)
-    extra, total = _hanging(accounts), np.abs(_mean_media(accounts))
+    data, step = components.data, -(-components.size // FEW_DRAWS)
+    few = {name: v[::step] for name, v in components.values.items()}
+    components = replace(components, values=few)
+    extra, total = _hanging(components), np.abs(_mean_media(components))
     first = max(len(data.y) // 4, 1)
     if data.past == "learnt":  # what the data left open of it
         extra *= np.subtract(*np.quantile(few["past"], [0.95, 0.05])) / 0.9
@@ -138,13 +138,13 @@ def past_finding(
 
 # %% ../nbs/46_checks.ipynb #66b7be2d
 def cost_of(
-    accounts: Accounts,
+    components: Decomposition,
     target,            # a `CostTarget`
 ) -> np.ndarray:       # [S], money per unit of outcome
     "What a unit of outcome costs in each draw, as a `CostTarget` counts it."
-    spend = accounts.data.spend
-    own = [i for i in members(target.node, accounts.data.hierarchy) if spend[:, i].any()]
-    return spend[:, own].sum() / sum(accounts.tactical(i).sum(axis=1) for i in own)
+    spend = components.data.spend
+    own = [i for i in members(target.node, components.data.hierarchy) if spend[:, i].any()]
+    return spend[:, own].sum() / sum(components.tactical(i).sum(axis=1) for i in own)
 
 # %% ../nbs/46_checks.ipynb #3dc45993
 class Measured(NamedTuple):
@@ -156,11 +156,11 @@ class Measured(NamedTuple):
 # %% ../nbs/46_checks.ipynb #e6bc34b9
 def held_against(
     experiments,          # of `LiftTest` and `CostTarget`
-    accounts: Accounts,
+    components: Decomposition,
 ) -> list:                # of `Measured`
     "Every experiment beside what the model says of it."
-    return [Measured(one, one.lift, lift_of(accounts, one)) if isinstance(one, LiftTest)
-            else Measured(one, one.cost, cost_of(accounts, one)) for one in experiments]
+    return [Measured(one, one.lift, lift_of(components, one)) if isinstance(one, LiftTest)
+            else Measured(one, one.cost, cost_of(components, one)) for one in experiments]
 
 # %% ../nbs/46_checks.ipynb #8d7628e6
 class _Gap(NamedTuple):
@@ -212,19 +212,19 @@ MOST_ERRORS = (2.0, 3.0)   # standard errors: from here "caution", from here "pr
 
 def experiments_finding(
     experiments,          # of `LiftTest` and `CostTarget` that were in the likelihood
-    accounts: Accounts,   # of the posterior
+    components: Decomposition,   # of the posterior
 ) -> Finding:
     "Does the model say what experiments have measured?"
     limit = MOST_ERRORS[0]
     if not experiments:
         return Finding("experiments", "ok", np.nan, limit, "", "There were no experiments")
-    tests, found = held_against(experiments, accounts), []
-    effects = [v for name, v in accounts.values.items() if name.startswith("effect_")]
+    tests, found = held_against(experiments, components), []
+    effects = [v for name, v in components.values.items() if name.startswith("effect_")]
     positive = min(v.min() for v in effects) >= 0
     for test in tests:
         found.append(_gap(*test))
         found += _wrong_sign(test.experiment, test.value, found[-1].errors) if positive else []
-    found += _contradictions(tests, lambda one: members(one.node, accounts.data.hierarchy))
+    found += _contradictions(tests, lambda one: members(one.node, components.data.hierarchy))
     worst = max(gap.errors for gap in found)
     verdict = grade(worst, *MOST_ERRORS)
     if verdict == "ok":

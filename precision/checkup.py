@@ -59,7 +59,7 @@ from precision.residual_checks import (
     sway_finding,
     zeros_finding,
 )
-from .summaries import Accounts
+from .summaries import Decomposition
 from .verdicts import COLOURS, SAID, UNSEEN, in_a_table, in_words, plot_checkup
 
 # %% ../nbs/47_checkup.ipynb #c3491190
@@ -164,9 +164,9 @@ def plot(
 DRAWS, PRIOR_DRAWS = 500, 1000  # enough for means of the posterior, and for quantiles of the prior
 
 
-def _thinned(accounts) -> Accounts:
-    step = -(-accounts.size // DRAWS)
-    return replace(accounts, values={name: v[::step] for name, v in accounts.values.items()})
+def _thinned(components) -> Decomposition:
+    step = -(-components.size // DRAWS)
+    return replace(components, values={name: v[::step] for name, v in components.values.items()})
 
 
 def _label(time) -> str:
@@ -176,8 +176,8 @@ def _label(time) -> str:
 @dataclass(frozen=True)
 class _Seen:
     "What several checks look at."
-    accounts: Accounts       # of the posterior
-    prior: Accounts
+    components: Decomposition       # of the posterior
+    prior: Decomposition
     baseline: np.ndarray     # [S, T]
     media: np.ndarray        # [S, T]
     totals: np.ndarray       # [S, N] of the posterior
@@ -186,39 +186,39 @@ class _Seen:
     adstocked: pd.DataFrame  # the same, with the mean decay
 
 # %% ../nbs/47_checkup.ipynb #e9b15a47
-def _carried_over(accounts) -> np.ndarray:
+def _carried_over(components) -> np.ndarray:
     "Exposure [T, N] of those with any, with the mean decay and the mean past."
-    data, on = accounts.data, accounts.data.active
-    decay = accounts.values["decay"][:, on].mean(axis=0)
-    before = data.before[on] * np.mean(accounts.values.get("past", 1.0))
+    data, on = components.data, components.data.active
+    decay = components.values["decay"][:, on].mean(axis=0)
+    before = data.before[on] * np.mean(components.values.get("past", 1.0))
     return adstock_geometric_np(data.x[:, on], decay, before=before)[-len(data.y):]
 
 # %% ../nbs/47_checkup.ipynb #f043ec26
-def _look_at(accounts, prior) -> _Seen:
+def _look_at(components, prior) -> _Seen:
     "Baseline, media, totals and exposures."
-    data, on = accounts.data, accounts.data.active
+    data, on = components.data, components.data.active
     bottom = data.hierarchy.names[data.hierarchy.levels[0]]
     names = [name for name, shown in zip(bottom, on) if shown]
-    media = np.zeros((accounts.size, len(data.y)))
-    totals = np.full((accounts.size, len(on)), np.nan)
+    media = np.zeros((components.size, len(data.y)))
+    totals = np.full((components.size, len(on)), np.nan)
     for i in np.flatnonzero(on):
-        media += (term := accounts.tactical(i))
+        media += (term := components.tactical(i))
         totals[:, i] = term.sum(axis=1)
-    baseline = sum(draws for _, draws in accounts.baseline())
-    return _Seen(accounts, prior, baseline, media, totals, totals_of(prior),
+    baseline = sum(draws for _, draws in components.baseline())
+    return _Seen(components, prior, baseline, media, totals, totals_of(prior),
                  pd.DataFrame(data.U[:, on], columns=names),
-                 pd.DataFrame(_carried_over(accounts), columns=names))
+                 pd.DataFrame(_carried_over(components), columns=names))
 
 # %% ../nbs/47_checkup.ipynb #d2ee7218
-def _single_periods(idata, accounts, noise, priors):
+def _single_periods(idata, components, noise, priors):
     "The container with log densities of single periods, a moving baseline integrated out."
-    data = accounts.data
+    data = components.data
     if not data.moving or not isinstance(noise, IntegratedNoise):
         return idata
     Q, d, *_ = baseline_design(data, priors)
-    media = sum(accounts.tactical(i) for i in np.flatnonzero(data.active)) / data.y_sd
+    media = sum(components.tactical(i) for i in np.flatnonzero(data.active)) / data.y_sd
     r = data.y_scaled - media + media.mean(axis=1, keepdims=True)
-    variance = (accounts.values["sigma"][:, None] / data.y_sd) ** 2
+    variance = (components.values["sigma"][:, None] / data.y_sd) ** 2
     kept = d ** 2 / (d ** 2 + variance)
     free = np.maximum(1 - kept @ (Q ** 2).T, 1e-9)
     e = (r - ((r @ Q) * kept) @ Q.T) / free
@@ -230,27 +230,27 @@ def _single_periods(idata, accounts, noise, priors):
 
 # %% ../nbs/47_checkup.ipynb #e827c800
 def _of_exposure(seen, z) -> list:
-    data, U, names = seen.accounts.data, seen.U.to_numpy(), list(seen.U)
+    data, U, names = seen.components.data, seen.U.to_numpy(), list(seen.U)
     return [zeros_finding(data.y), season_finding(data, U, names), delay_finding(U, names, z),
             feedback_finding(U, names, z, data.y)]
 
 
 def _of_prior(seen, priors, table) -> list:
-    stated, h = stated_totals(priors, seen.prior, seen.accounts), seen.accounts.data.hierarchy
+    stated, h = stated_totals(priors, seen.prior, seen.components), seen.components.data.hierarchy
     size = pd.Series(seen.totals.mean(axis=0), h.names[h.levels[0]])
     return [media_prior_finding(stated[0].before, stated[0].after),
             *prior_findings(table, size, stated), decays_finding(table)]
 
 # %% ../nbs/47_checkup.ipynb #9049b4ce
 def _of_identification(seen, priors, correlation) -> list:
-    held, sds = held_columns(seen.accounts.data, priors)
+    held, sds = held_columns(seen.components.data, priors)
     moving = seen.adstocked.loc[:, seen.adstocked.std() > 1e-9]
     return [collinearity_finding(moving, held, sds), trade_finding(correlation),
             step_finding(seen.U, held.to_numpy(), sds)]
 
 
 def _of_the_answer(seen, periods) -> list:
-    y = seen.accounts.data.y
+    y = seen.components.data.y
     whole = y.sum() if y.sum() > 0 else np.nan
     return [baseline_finding((seen.baseline < 0).mean(axis=0), periods, y),
             share_finding(np.nansum(seen.totals, axis=1) / whole),
@@ -259,25 +259,25 @@ def _of_the_answer(seen, periods) -> list:
 # %% ../nbs/47_checkup.ipynb #218bcaaa
 def check_up(
     idata,                # ArviZ's container: posterior, sample_stats, log_likelihood
-    accounts: Accounts,   # draws of every term, posterior
-    prior: Accounts,      # the same, a thousand draws from the prior
+    components: Decomposition,   # draws of every term, posterior
+    prior: Decomposition,      # the same, a thousand draws from the prior
     noise,                # the model's noise block
     priors: Priors = Priors(),
     experiments=(),       # `LiftTest` and `CostTarget` that were in the likelihood
 ) -> Checkup:
     "Ask everything that there is to ask."
-    pareto_k = elpd_of(loo(_single_periods(idata, accounts, noise, priors)))["pareto_k"]
-    accounts = _thinned(accounts)
-    data, seen = accounts.data, _look_at(accounts, prior)
+    pareto_k = elpd_of(loo(_single_periods(idata, components, noise, priors)))["pareto_k"]
+    components = _thinned(components)
+    data, seen = components.data, _look_at(components, prior)
     periods, explained = list(map(_label, data.time)), seen.baseline + seen.media
-    drawn = scores(data.y - seen.baseline - seen.media, noise, accounts.values, draws=True)
+    drawn = scores(data.y - seen.baseline - seen.media, noise, components.values, draws=True)
     z, fitted = drawn.mean(axis=0), explained.mean(axis=0)
     autocorrelation, residual = residual_findings(z, fitted, noise, periods, drawn)
     correlation = pd.DataFrame(seen.totals[:, data.active], columns=list(seen.U)).corr()
-    table = contraction(prior, accounts, seen.totals, seen.believed)
+    table = contraction(prior, components, seen.totals, seen.believed)
     findings = (
         *sampling_findings(idata), sway_finding(pareto_k, periods), *residual,
-        *_of_exposure(seen, z), *_of_prior(seen, priors, table), past_finding(accounts),
-        experiments_finding(experiments, accounts), *_of_identification(seen, priors, correlation),
+        *_of_exposure(seen, z), *_of_prior(seen, priors, table), past_finding(components),
+        experiments_finding(experiments, components), *_of_identification(seen, priors, correlation),
         *_of_the_answer(seen, periods))
     return Checkup(findings, data.time, z, fitted, autocorrelation, pareto_k, correlation, table)

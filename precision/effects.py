@@ -216,14 +216,14 @@ def complete(self: PositiveEffect, state, rng):
 
 # %% ../nbs/26_effects.ipynb #52817eb9
 @patch
-def size_of(self: PositiveEffect, accounts, i, response):
+def size_of(self: PositiveEffect, components, i, response):
     "What an ordinary period of the i-th line brings [S], in units of the outcome; response [T, S]."
-    return accounts.size_of(i)
+    return components.size_of(i)
 
 # %% ../nbs/26_effects.ipynb #07e0612c
 @patch
-def efficiencies(self: PositiveEffect, values, sizes, accounts):
-    "The reported values with the efficiencies that `Accounts` reads; here they are among them."
+def efficiencies(self: PositiveEffect, values, sizes, components):
+    "The reported values with the efficiencies that `Decomposition` reads; here they are among them."
     return values
 
 # %% ../nbs/26_effects.ipynb #53955242

@@ -79,7 +79,7 @@ def derived_groups(
 ) -> dict:     # {group: Dataset}: log_likelihood and posterior_predictive
     "What follows from draws and data: pointwise log densities, and predictive draws."
     flat, noise, data = flattened(fit.variables), fit.mmm.noise, fit.data
-    mean, seed = fit.accounts.fitted(), int(fit._held["sample_stats"].attrs.get("seed", 0))
+    mean, seed = fit.components.fitted(), int(fit._held["sample_stats"].attrs.get("seed", 0))
     rng = np.random.default_rng([seed, 2])
 
     def by_time(values):
@@ -110,7 +110,7 @@ def lifts(
         raise PrecisionError("this fit had no lift tests; give them to "
                              "MMM.fit(..., experiments=[LiftTest(...)])")
     rows = [{"node": test.node, "start": test.start, "end": test.end, "measured": test.lift,
-             "se": test.se} | mean_and_interval(lift_of(self.accounts, test), interval)
+             "se": test.se} | mean_and_interval(lift_of(self.components, test), interval)
             for test in tests]
     return pd.DataFrame(rows)
 
@@ -126,7 +126,7 @@ def cost_targets(
         raise PrecisionError("this fit had no cost targets; give them to "
                              "MMM.fit(..., experiments=[CostTarget(...)])")
     rows = [{"node": target.node, "stated": target.cost, "se": target.se}
-            | mean_and_interval(cost_of(self.accounts, target), interval) for target in targets]
+            | mean_and_interval(cost_of(self.components, target), interval) for target in targets]
     return pd.DataFrame(rows)
 
 # %% ../nbs/51_fit.ipynb #01cf3c64
@@ -185,9 +185,9 @@ Fit.plot_priors = former_plot(FitPlots.priors)
 @patch
 def check(self: Fit) -> Checkup:
     "What is wrong, and what to do about it: 27 checks in plain words; `.plot()` shows residuals."
-    prior = self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).accounts
+    prior = self.mmm.draw_prior(self.data, PRIOR_DRAWS, seed=0).components
     noise, priors = self.mmm.noise, self.mmm.priors
-    return check_up(self.idata, self.accounts, prior, noise, priors, self.experiments)
+    return check_up(self.idata, self.components, prior, noise, priors, self.experiments)
 
 
 @patch
@@ -215,10 +215,10 @@ def _exact_loo(self: Fit):
 # %% ../nbs/51_fit.ipynb #e5f26caf
 @patch
 def _knowing(self: Fit, future):
-    "The accounts, with what the tree expects of lines that begin to run."
+    "The components, with what the tree expects of lines that begin to run."
     held = self._held
     newcomers = flattened(held["newcomers"]) if "newcomers" in held else {}
-    return with_newcomers(self.accounts, newcomers, future)
+    return with_newcomers(self.components, newcomers, future)
 
 
 def _said(future):

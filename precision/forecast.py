@@ -21,10 +21,11 @@ from .controls import Calendar
 from .data import (
     MIN_PERIODS, Controls, Dataset, _as_frame, _as_text, _exposure, _labels, prepare)
 from .errors import PrecisionError, check_names, check_whole
+from .former_names import former_names
 from .patch import patch
 from .periods import check_time, written
 from .plots import finish_series, per_period, styled
-from .summaries import Accounts, Lines, mean_and_interval
+from .summaries import Decomposition, Lines, mean_and_interval
 from .tables import as_pandas, is_dated
 
 # %% ../nbs/44_forecast.ipynb #26a2f36e
@@ -150,18 +151,18 @@ def newcomer_note(
 
 # %% ../nbs/44_forecast.ipynb #22120bd6
 def with_newcomers(
-    accounts: Accounts,
+    components: Decomposition,
     newcomers: dict,  # {name: [S, N]} of lines without exposure, from the fit's group of this name
     future: Future,
-) -> Accounts:        # with a decay, a curve and an efficiency for each line that begins to run
-    "The accounts, with what the tree expects of lines that begin to run."
+) -> Decomposition:        # with a decay, a curve and an efficiency for each line that begins to run
+    "The components, with what the tree expects of lines that begin to run."
     if not future.newcomers:
-        return accounts
-    h, known = accounts.data.hierarchy, accounts.values
+        return components
+    h, known = components.data.hierarchy, components.values
     new = np.isin(h.names[h.levels[0]], future.newcomers)
     values = {name: np.where(np.isnan(value), known[name], value)
               for name, value in newcomers.items() if name in known}
-    return replace(accounts, values=known | values, lines=_lines_with(new, accounts.data))
+    return replace(components, values=known | values, lines=_lines_with(new, components.data))
 
 # %% ../nbs/44_forecast.ipynb #13fc0246
 def _lines_with(new, data) -> Lines:
@@ -179,27 +180,27 @@ def _lines_with(new, data) -> Lines:
 
 # %% ../nbs/44_forecast.ipynb #bda906e5
 def continued(
-    accounts: Accounts,
+    components: Decomposition,
     future: Future,
     walked=None,  # {part: [S, F]}: steps of the moving baseline beyond the data, from `level_steps`
-) -> Accounts:    # answers as the given one does, for the new periods
-    "The accounts of the periods that follow."
-    data = accounts.data
-    x = np.concatenate([data.x, future.U / accounts.of_lines.unit])
+) -> Decomposition:    # answers as the given one does, for the new periods
+    "The components of the periods that follow."
+    data = components.data
+    x = np.concatenate([data.x, future.U / components.of_lines.unit])
     moving = {part: made.at(future.time).frame.to_numpy() for part, made in data.moving}
-    return replace(accounts, x=x, Z=future.Z, walked=walked, moving=moving)
+    return replace(components, x=x, Z=future.Z, walked=walked, moving=moving)
 
 # %% ../nbs/44_forecast.ipynb #535adce7
 def level_steps(
-    accounts: Accounts,  # of the fit
+    components: Decomposition,  # of the fit
     future: Future,      # the new periods
     rng: np.random.Generator,
 ) -> dict | None:        # {part: [S, F]} in units of the outcome; None where no baseline moves
     "Steps that a level takes in the new periods, drawn from their prior; nothing for a season."
-    data = accounts.data
+    data = components.data
     if not data.moving:
         return None
-    old, new, size = len(data.y), len(future.time), accounts.size
+    old, new, size = len(data.y), len(future.time), components.size
     walked = {}
     for part, made in data.moving:
         walked[part] = np.zeros((size, new))
@@ -305,24 +306,28 @@ def __repr__(self: Forecast):
 
 # %% ../nbs/44_forecast.ipynb #9b1aaa1d
 def forecast_of(
-    accounts: Accounts,  # of the fit, with its noise parameters among the values
+    components: Decomposition,  # of the fit, with its noise parameters among the values
     noise,               # the model's noise block
     future: Future,
     seed: int = 0,       # of steps, effects and noise to come
 ) -> Forecast:           # with its log density where the outcome is known
     "The forecast for the periods that follow."
     rng = np.random.default_rng([check_whole("seed", seed, 0), 3])
-    data, values, periods = accounts.data, accounts.values, len(future.time)
-    last = data.y[-1] - accounts.fitted()[:, -1]
-    ahead = continued(accounts, future, level_steps(accounts, future, rng))
-    mean = ahead.fitted() + _of_unseen(future, data, accounts.size, rng)
-    remembered = noise.residual.remember(np.zeros((accounts.size, periods)), values, last)
+    data, values, periods = components.data, components.values, len(future.time)
+    last = data.y[-1] - components.fitted()[:, -1]
+    ahead = continued(components, future, level_steps(components, future, rng))
+    mean = ahead.fitted() + _of_unseen(future, data, components.size, rng)
+    remembered = noise.residual.remember(np.zeros((components.size, periods)), values, last)
     draws, density = mean + noise.replicate(values, periods, rng, last), None
     if future.y is not None:
         residuals = np.concatenate([last[:, None], future.y - mean], axis=1)
         density = noise.pointwise(residuals, values)[:, 1:]
     past = pd.Series(data.y, data.time, name=data.outcome or "y")
     return Forecast(future.time, (mean + remembered).mean(axis=0), draws, past, future.y, density)
+
+# %% ../nbs/44_forecast.ipynb #49ca1c13
+__getattr__ = former_names(__name__, foretell="forecast_of", onward="continued",
+                           walk_on="level_steps")
 
 # %% ../nbs/44_forecast.ipynb #d78a5f7a
 def _of_unseen(future, data, size, rng):

@@ -13,7 +13,7 @@ import numpy as np
 from .draws import MAX_PARETO_K, loo, with_exact
 from .posterior import Posterior
 from .sampling import named_values, run_nuts
-from .summaries import Accounts, chains_together, in_users_units
+from .summaries import Decomposition, chains_together, in_users_units
 
 # %% ../nbs/48_leave_one_out.ipynb #e25bd7a5
 def log_likelihoods(
@@ -25,7 +25,7 @@ def log_likelihoods(
     values = in_users_units(posterior, named_values(posterior, samples, seed), seed)
     flat = chains_together(values)
     media, noise = posterior.blocks.media, posterior.blocks.noise
-    mean = Accounts(posterior.data, media.curve, media.normalize, flat).fitted()
+    mean = Decomposition(posterior.data, media.curve, media.normalize, flat).fitted()
     return noise.pointwise(posterior.data.y - mean, flat).reshape(*values["sigma"].shape, -1)
 
 # %% ../nbs/48_leave_one_out.ipynb #d6e96ab0

@@ -133,8 +133,8 @@ def _mix(self: EnsembleResult, part):
 @patch
 @cached_property
 def _accounts(self: EnsembleResult) -> dict:
-    "Accounts of the chosen draws of every fit that gives some."
-    whole = {name: self.fits[name].accounts for name in self._chosen.parts}
+    "Decomposition of the chosen draws of every fit that gives some."
+    whole = {name: self.fits[name].components for name in self._chosen.parts}
     return {name: replace(whole[name], values={k: v[rows] for k, v in whole[name].values.items()})
             for name, (rows, _) in self._chosen.parts.items()}
 

@@ -25,6 +25,7 @@ from .errors import PrecisionError, PrecisionWarning, check_whole, choose
 from .experiments import check_experiments
 from .fit import Fit, Prior, derived_groups, stated_quantities
 from .forecast import newcomer_note, split, to_variables
+from .former_names import formerly
 from .hierarchy import Hierarchy
 from .nuts import STATS
 from .patch import patch
@@ -35,7 +36,7 @@ from .runs import FIRST_LOOK, Enough, Run
 from .sampling import named_values, prior_values
 from .saturation import SATURATIONS
 from .saving import columnwise, data_groups, load_fit
-from .summaries import Accounts, in_users_units, of_idle, where_active
+from .summaries import Decomposition, in_users_units, of_idle, where_active
 
 # %% ../nbs/52_model.ipynb #2caed3f6
 # These were imported from here before.
@@ -137,13 +138,16 @@ def noise(self: MMM):
 
 # %% ../nbs/52_model.ipynb #aed12607
 @patch
-def accounts(
+def components(
     self: MMM,
     data: Dataset,  # from `prepared`
     values: dict,   # {reported variable: draws [S, ...]}, in the user's units
-) -> Accounts:
+) -> Decomposition:
     "Draws of every term of the mean, from the reported values."
-    return Accounts(data, SATURATIONS[self.saturation], self.normalize_adstock, values)
+    return Decomposition(data, SATURATIONS[self.saturation], self.normalize_adstock, values)
+
+# %% ../nbs/52_model.ipynb #419628e3
+formerly(MMM, accounts="components")
 
 # %% ../nbs/52_model.ipynb #27451386
 @patch
@@ -195,7 +199,7 @@ def _prior_of(mmm, data, posterior, draws, rng) -> Prior:
     everything = in_users_units(posterior, values, beta=beta)
     variables = named(where_active(everything, data), mmm.hierarchy)
     flat = flattened(variables)
-    predicted = mmm.accounts(data, flat).fitted() + mmm.noise.replicate(flat, len(data.y), rng)
+    predicted = mmm.components(data, flat).fitted() + mmm.noise.replicate(flat, len(data.y), rng)
     predictive = xr.Dataset({"y": (("chain", "draw", "time"), predicted[None])})
     groups = {"prior": variables, "prior_predictive": predictive}
     return Prior(labelled(groups | data_groups(data), data), mmm, data)

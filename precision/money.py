@@ -22,7 +22,7 @@ from .errors import PrecisionError, choose
 from .hierarchy import as_text
 from .periods import written
 from .plots import Thousands, legend_above, panels, styled
-from .summaries import Accounts, check_interval, mean_and_interval
+from .summaries import Decomposition, check_interval, mean_and_interval
 
 # %% ../nbs/43_money.ipynb #f2b5e8c3
 def spend_by(
@@ -81,31 +81,31 @@ def read_value(
 
 # %% ../nbs/43_money.ipynb #6e825b47
 def scaled(
-    accounts: Accounts,
+    components: Decomposition,
     factor: float,  # of all exposure, history included; 1 is what was
-) -> Accounts:      # answers as the given one does
-    "The accounts of a world with `factor` times the media."
+) -> Decomposition:      # answers as the given one does
+    "The components of a world with `factor` times the media."
     if not is_number(factor) or factor < 0:
         raise PrecisionError("factor must be zero or more, 1.1 for ten percent more media; "
                              f"got {factor!r}")
-    return replace(accounts, x=factor * accounts.exposure, before=factor * accounts.earlier)
+    return replace(components, x=factor * components.exposure, before=factor * components.earlier)
 
 # %% ../nbs/43_money.ipynb #4a671cb4
 RAISE = 0.01  # the step of a marginal return: one percent more
 
 
 def money(
-    accounts: Accounts,
+    components: Decomposition,
     level: str,                  # one of the hierarchy's levels
     node: str,                   # a node of that level
     factors=(1.0, 1.0 + RAISE),  # [K] multiples of all media of the node
     value=1.0,                   # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:                 # [S, 2, K]: spend, and contribution over all periods
     "Draws of spend and of what it brought, for several multiples of the media."
-    below = _below(accounts.data, level, node)
-    worlds = (scaled(accounts, factor) for factor in factors)
+    below = _below(components.data, level, node)
+    worlds = (scaled(components, factor) for factor in factors)
     brought = np.stack([(world.node(level, node) * value).sum(axis=1) for world in worlds], axis=1)
-    spend = _spend_of(accounts.data, below).sum() * np.array(factors)
+    spend = _spend_of(components.data, below).sum() * np.array(factors)
     return np.stack([np.broadcast_to(spend, brought.shape), brought], axis=1)
 
 # %% ../nbs/43_money.ipynb #a79535f3
@@ -247,40 +247,40 @@ def _curve(ax, part, currency):
 
 # %% ../nbs/43_money.ipynb #4a825e64
 def caused(
-    accounts: Accounts,
+    components: Decomposition,
     i: int,               # position of a tactical
     beyond: bool = True,  # with what comes after the last period
     value=1.0,            # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:          # [S, T] units of the outcome, or of its value
     "All that the exposure of each period causes, then and later."
-    return _by_cause(accounts, i, (accounts.tactical(i) * value).T, beyond)
+    return _by_cause(components, i, (components.tactical(i) * value).T, beyond)
 
 
-def _by_cause(accounts, i, arising, beyond=True):
+def _by_cause(components, i, arising, beyond=True):
     "Effects [T, S], where they arise, given back to the exposure that they come from [S, T]."
-    data, periods = accounts.data, len(accounts.data.y)
+    data, periods = components.data, len(components.data.y)
     if not data.active[i]:
-        return np.zeros((accounts.size, periods))
-    decay, past = accounts.values["decay"][:, i], accounts.ran_before(i)
-    a = adstock_geometric_np(data.x[:, i, None], decay, accounts.normalize, past)[-periods:]
+        return np.zeros((components.size, periods))
+    decay, past = components.values["decay"][:, i], components.ran_before(i)
+    a = adstock_geometric_np(data.x[:, i, None], decay, components.normalize, past)[-periods:]
     per_unit = np.divide(arising, a, out=np.zeros_like(a), where=a > 0)
     # all periods after the last, seen from there
     later = beyond * arising.sum(axis=0) / a.sum(axis=0) / (1 - decay)
     reach = adstock_geometric_np(
-        np.vstack([later, per_unit[::-1]]), decay, accounts.normalize)[:0:-1]
+        np.vstack([later, per_unit[::-1]]), decay, components.normalize)[:0:-1]
     return (data.x[-periods:, i, None] * reach).T
 
 # %% ../nbs/43_money.ipynb #8afdb726
 def money_over_time(
-    accounts: Accounts,
+    components: Decomposition,
     level: str,   # one of the hierarchy's levels
     node: str,    # a node of that level
     value=1.0,    # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:  # [S, 2, T]: spend, and all that the media of the period caused
     "Draws of every period's spend and of what it brought, then and later."
-    below = _below(accounts.data, level, node)
-    spend = _spend_of(accounts.data, below)
-    brought = sum(caused(accounts, i, value=value) for i in below)
+    below = _below(components.data, level, node)
+    spend = _spend_of(components.data, below)
+    brought = sum(caused(components, i, value=value) for i in below)
     return np.stack([np.broadcast_to(spend, brought.shape), brought], axis=1)
 
 # %% ../nbs/43_money.ipynb #867fe206
@@ -319,24 +319,24 @@ def _begins(time, by):
 
 # %% ../nbs/43_money.ipynb #9e98162e
 def money_whenever(
-    accounts: Accounts,
+    components: Decomposition,
     level: str,   # one of the hierarchy's levels
     node: str,    # a node of that level
     value=1.0,    # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:  # [S, 2, 2]: spend and what it causes, then and later; and with one percent more
     "Draws of the spend within the data and of all that it brings."
-    below = _below(accounts.data, level, node)
-    spend = np.full(accounts.size, _spend_of(accounts.data, below).sum())
-    brought = sum(caused(accounts, i, value=value) for i in below).sum(axis=1)
-    slope = sum(_caused_by_more(accounts, i, value) for i in below).sum(axis=1)
+    below = _below(components.data, level, node)
+    spend = np.full(components.size, _spend_of(components.data, below).sum())
+    brought = sum(caused(components, i, value=value) for i in below).sum(axis=1)
+    slope = sum(_caused_by_more(components, i, value) for i in below).sum(axis=1)
     return np.stack([np.stack([spend, spend * (1 + RAISE)], axis=1),
                      np.stack([brought, brought + RAISE * slope], axis=1)], axis=1)
 
 
-def _caused_by_more(accounts, i, value):
+def _caused_by_more(components, i, value):
     "What more exposure would cause, per unit of all that there was [S, T]."
-    now, more = ((world.tactical(i) * value).T for world in (accounts, scaled(accounts, 1 + RAISE)))
-    return _by_cause(accounts, i, (more - now) / RAISE)
+    now, more = ((world.tactical(i) * value).T for world in (components, scaled(components, 1 + RAISE)))
+    return _by_cause(components, i, (more - now) / RAISE)
 
 
 COUNTING = {"window": money, "money": money_whenever}  # what arises within the data, or ever

@@ -19,6 +19,7 @@ from .decays import DECAYS
 from .effects import EFFECTS, POOLINGS, WEIGHTS
 from .errors import choose
 from .experiments import experiment_blocks
+from .former_names import former_names
 from .hierarchy import Hierarchy
 from .laws import Law, Stated
 from .media import MEDIA, LearntPast
@@ -278,3 +279,6 @@ def learn_centring(
     "Where the data put each centred quantity, and the precision they add to the prior's."
     _, centrings, moved = read_draws(posterior, x, inputs)
     return inputs | centrings, moved
+
+# %% ../nbs/30_posterior.ipynb #e1d49284
+__getattr__ = former_names(__name__, learn_guides="learn_centring")

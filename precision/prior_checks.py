@@ -20,40 +20,40 @@ from .experiments import members
 from .patch import patch
 from .priors import Priors, stated_nodes
 from .residual_checks import ALL, _listed
-from .summaries import Accounts
+from .summaries import Decomposition
 
 # %% ../nbs/45e_prior_checks.ipynb #3da76e66
 def totals_of(
-    accounts: Accounts,
+    components: Decomposition,
 ) -> np.ndarray:      # [S, N]; NaN without exposure
     "Every tactical's contribution over all periods, in each draw."
-    nothing = np.full(accounts.size, np.nan)
-    return np.stack([accounts.tactical(i).sum(axis=1) if on else nothing
-                     for i, on in enumerate(accounts.data.active)], axis=1)
+    nothing = np.full(components.size, np.nan)
+    return np.stack([components.tactical(i).sum(axis=1) if on else nothing
+                     for i, on in enumerate(components.data.active)], axis=1)
 
 # %% ../nbs/45e_prior_checks.ipynb #7738703b
 def contraction(
-    prior: Accounts,
-    accounts: Accounts,    # of the posterior
+    prior: Decomposition,
+    components: Decomposition,    # of the posterior
     totals,                # [S, N] of the posterior
     believed=None,         # [S, N] of the prior, where they are at hand
 ) -> pd.DataFrame:         # as `against_prior`; variables: total, effect, decay, the curve's
     "What the data have added to what was believed of every tactical."
-    h = accounts.data.hierarchy
+    h = components.data.hierarchy
     bottom = h.levels[0]
-    pooled = next(level for level in h.levels if f"effect_{level}" in accounts.values)
+    pooled = next(level for level in h.levels if f"effect_{level}" in components.values)
     dims, names = ("chain", "draw", bottom), {bottom: list(h.names[bottom])}
 
     def frame(a, total):
         effect = a.values[f"effect_{pooled}"][:, h.parent_index(bottom, pooled)]
         of = {"total": total, "effect": effect, "decay": a.values["decay"]}
         of |= {name: a.values[name] for name in a.curve.parameters}
-        known = {name: np.where(accounts.data.active, values, np.nan)[None]
+        known = {name: np.where(components.data.active, values, np.nan)[None]
                  for name, values in of.items()}  # one without exposure has its channel's effect
         return xr.Dataset({name: (dims, v) for name, v in known.items()}, coords=names)
 
     believed = totals_of(prior) if believed is None else believed
-    return against_prior(frame(prior, believed), frame(accounts, totals))
+    return against_prior(frame(prior, believed), frame(components, totals))
 
 # %% ../nbs/45e_prior_checks.ipynb #fbdc0887
 def news(*args, **options):
@@ -176,14 +176,14 @@ def __str__(self: Stated) -> str:
 # %% ../nbs/45e_prior_checks.ipynb #768fd646
 def stated_totals(
     priors: Priors,
-    prior: Accounts,
-    accounts: Accounts,   # of the posterior
+    prior: Decomposition,
+    components: Decomposition,   # of the posterior
 ) -> list:                # of `Stated`: all media first
     "What priors say of totals, beside what came out."
-    data, h = accounts.data, accounts.data.hierarchy
+    data, h = components.data, components.data.hierarchy
 
     def of(own, size):
-        both = [sum(one.tactical(i) for i in own) for one in (prior, accounts)]
+        both = [sum(one.tactical(i) for i in own) for one in (prior, components)]
         before, after = (series.sum(axis=1) / size for series in both)
         return before, after, tuple(series.std(axis=1) for series in both)
 

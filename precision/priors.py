@@ -20,6 +20,7 @@ from .beliefs import (
     of_half_life, of_share_left, saturation_centre, step_priors, to_decay)
 from .data import Dataset, is_number
 from .errors import PrecisionError
+from .former_names import former_names
 from .hierarchy import Hierarchy
 from .laws import DRAWS, SEED, Law, Stated, is_distribution, law_of
 
@@ -182,6 +183,9 @@ def check_used(
                                  "leave it out, or choose the option that it belongs to")
         if isinstance(value, Mapping) and field.name != "control_sd":
             find_nodes(value, hierarchy, f"Priors({field.name})")
+
+# %% ../nbs/24_priors.ipynb #9d13ea1e
+__getattr__ = former_names(__name__, check_heard="check_used")
 
 # %% ../nbs/24_priors.ipynb #1c83efb0
 STATED_SD = 0.7  # of the log of a total that was stated without a range

@@ -277,15 +277,15 @@ def report(self: PositiveTotal, state):
 
 # %% ../nbs/26a_totals.ipynb #81fd80b2
 @patch
-def size_of(self: PositiveTotal, accounts, i, response):
+def size_of(self: PositiveTotal, components, i, response):
     "What an ordinary period of the i-th line brings [S], in units of the outcome; response [T, S]."
-    return accounts.data.y_sd * accounts.values["total"][:, i] / response.mean(axis=0)
+    return components.data.y_sd * components.values["total"][:, i] / response.mean(axis=0)
 
 # %% ../nbs/26a_totals.ipynb #15462b61
 @patch
-def efficiencies(self: PositiveTotal, values, sizes, accounts):
+def efficiencies(self: PositiveTotal, values, sizes, components):
     "The reported values with efficiencies of nodes instead of totals, and the share of all media."
-    data, h = accounts.data, accounts.data.hierarchy
+    data, h = components.data, components.data.hierarchy
     total, values = values["total"], dict(values)
     del values["total"]
     size = np.where(data.active, sizes / data.y_sd, total)

@@ -35,7 +35,7 @@ def stack_means(
 def _in_sample(fit) -> tuple:
     "Residuals of the posterior mean, and the outcome around its own mean."
     y = fit.data.y
-    return y - fit.accounts.fitted().mean(axis=0), y - y.mean()
+    return y - fit.components.fitted().mean(axis=0), y - y.mean()
 
 
 def _r2(fit):
@@ -58,7 +58,7 @@ def _each(rule, fits, loos) -> dict:
 
 def _stacked_means(fits, loos) -> dict:
     first = next(iter(fits.values()))
-    means = [loo_predictive_means(fit.idata, fit.accounts.fitted()) for fit in fits.values()]
+    means = [loo_predictive_means(fit.idata, fit.components.fitted()) for fit in fits.values()]
     return dict(zip(fits, stack_means(np.column_stack(means), first.data.y)))
 
 

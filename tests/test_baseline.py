@@ -44,7 +44,7 @@ def test_the_parts_add_up_to_the_fitted_mean(options):
     for level in H.levels:
         parts = fit.decomposition(level, draws=True)
         assert list(parts.node.values[:4]) == ["intercept", "season", "level", "price"]
-        np.testing.assert_allclose(parts.sum("node").values.reshape(120, -1), fit.accounts.fitted(), rtol=1e-12)
+        np.testing.assert_allclose(parts.sum("node").values.reshape(120, -1), fit.components.fitted(), rtol=1e-12)
     np.testing.assert_allclose(parts.sel(node=["season", "level", "price"]).mean("time"), 0, atol=1e-9)
     assert "the baseline has a season (year) and a level that moves by small steps" in " ".join(fit.notes)
 
@@ -58,8 +58,8 @@ def test_what_is_expected_is_the_sum_of_its_parts(options):
     if not options:
         np.testing.assert_allclose(total, forecast, rtol=1e-12)
     else:  # what the last residual still does is no part of the mean
-        left = fit.data.y[-1] - fit.accounts.fitted()[:, -1]
-        memory = (fit.accounts.values["phi"][:, None] ** np.arange(1, 21) * left[:, None]).mean(axis=0)
+        left = fit.data.y[-1] - fit.components.fitted()[:, -1]
+        memory = (fit.components.values["phi"][:, None] ** np.arange(1, 21) * left[:, None]).mean(axis=0)
         np.testing.assert_allclose(total + memory, forecast, rtol=1e-9)
 
 

@@ -48,8 +48,8 @@ def with_data(fit, **changes):
     "The checkup of a fit whose data are not those it was fitted to."
     from dataclasses import replace
 
-    accounts = replace(fit.accounts, data=replace(fit.data, **changes))
-    return check_up(fit.idata, accounts, fit.mmm.draw_prior(fit.data, 300, 0).accounts, fit.mmm.noise)
+    components = replace(fit.components, data=replace(fit.data, **changes))
+    return check_up(fit.idata, components, fit.mmm.draw_prior(fit.data, 300, 0).components, fit.mmm.noise)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_fit_without_problems_is_left_in_peace(fit):
 
 def test_what_is_wrong_with_the_residuals_is_found(fit):
     T, y, rng = len(fit.data.y), fit.data.y, np.random.default_rng(1)
-    mean = fit.accounts.fitted().mean(axis=0)
+    mean = fit.components.fitted().mean(axis=0)
     noise = rng.normal(0, 10, T)
     assert with_data(fit, y=y + np.linspace(-30, 30, T))["autocorrelation"].verdict == "problem"
     odd = y.copy()
@@ -87,10 +87,10 @@ def test_what_is_wrong_with_the_residuals_is_found(fit):
 def test_a_baseline_below_zero_and_media_that_bring_all_are_found(fit):
     from dataclasses import replace
 
-    low = replace(fit.accounts, values=fit.accounts.values | {"intercept": fit.accounts.values["intercept"] - 500})
+    low = replace(fit.components, values=fit.components.values | {"intercept": fit.components.values["intercept"] - 500})
     y = fit.data.y - 500
     low = replace(low, data=replace(fit.data, y=np.maximum(y, 1)))
-    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
+    prior = fit.mmm.draw_prior(fit.data, 300, 0).components
     checkup = check_up(fit.idata, low, prior, fit.mmm.noise)
     assert checkup["baseline"].verdict == checkup["media share"].verdict == "problem"
     below = check_up(fit.idata, replace(low, data=replace(fit.data, y=y - 200)), prior, fit.mmm.noise)
@@ -100,10 +100,10 @@ def test_a_baseline_below_zero_and_media_that_bring_all_are_found(fit):
 def test_a_posterior_that_is_its_prior_and_one_far_from_it_are_found(fit):
     from dataclasses import replace
 
-    same = check_up(fit.idata, fit.accounts, fit.accounts, fit.mmm.noise)
+    same = check_up(fit.idata, fit.components, fit.components, fit.mmm.noise)
     assert same["prior"].verdict == "problem" and same["prior"].value == pytest.approx(1) and same["prior conflict"].verdict == "ok"
-    timid = replace(fit.accounts, values=fit.accounts.values | {"effect_tactical": fit.accounts.values["effect_tactical"] / 1000})
-    far = check_up(fit.idata, fit.accounts, timid, fit.mmm.noise)
+    timid = replace(fit.components, values=fit.components.values | {"effect_tactical": fit.components.values["effect_tactical"] / 1000})
+    far = check_up(fit.idata, fit.components, timid, fit.mmm.noise)
     assert far["prior conflict"].verdict == "problem" and far["prior"].verdict == "ok"
 
 
@@ -265,7 +265,7 @@ def test_a_period_that_sways_the_result_is_named(still):
     density = groups["log_likelihood"]["y"].copy(deep=True)
     density[..., 17] = 8 * density[..., 17] * np.random.default_rng(0).standard_cauchy(density.shape[:2])
     idata = to_idata(groups | {"log_likelihood": groups["log_likelihood"].assign(y=density)}, {})
-    found = check_up(idata, still.accounts, still.mmm.draw_prior(still.data, 300, 0).accounts, still.mmm.noise)["influence"]
+    found = check_up(idata, still.components, still.mmm.draw_prior(still.data, 300, 0).components, still.mmm.noise)["influence"]
     assert found.verdict == "problem" and found.where == str(still.data.time[17].date())
 
 
@@ -274,10 +274,10 @@ def test_single_periods_are_judged_with_the_moving_baseline_fitted_to_the_others
     from precision.checkup import _single_periods
 
     data, t = fit.data, 40
-    density = groups_of(_single_periods(fit.idata, fit.accounts, fit.mmm.noise, fit.mmm.priors))["log_likelihood"]["y"].values.reshape(-1, 100)
+    density = groups_of(_single_periods(fit.idata, fit.components, fit.mmm.noise, fit.mmm.priors))["log_likelihood"]["y"].values.reshape(-1, 100)
     Q, d, *_ = baseline_design(data, fit.mmm.priors)
-    media = sum(fit.accounts.tactical(i)[0] for i in range(4)) / data.y_sd
-    r, variance = data.y_scaled - media + media.mean(), (fit.accounts.values["sigma"][0] / data.y_sd) ** 2
+    media = sum(fit.components.tactical(i)[0] for i in range(4)) / data.y_sd
+    r, variance = data.y_scaled - media + media.mean(), (fit.components.values["sigma"][0] / data.y_sd) ** 2
     V = (Q * d ** 2) @ Q.T + variance * np.eye(100)
     others = np.arange(100) != t
     gain = np.linalg.solve(V[np.ix_(others, others)], V[others, t])
@@ -307,10 +307,10 @@ def test_former_fields_still_hold_their_numbers(fit):
         assert checkup.memory is checkup.autocorrelation
     with pytest.warns(PrecisionWarning, match="'news' is called 'contraction' now"):
         assert checkup.news is checkup.contraction
-    prior = fit.mmm.draw_prior(fit.data, 300, 0).accounts
-    totals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(4)], axis=1)
+    prior = fit.mmm.draw_prior(fit.data, 300, 0).components
+    totals = np.stack([fit.components.tactical(i).sum(axis=1) for i in range(4)], axis=1)
     with pytest.warns(PrecisionWarning, match=r"news\(\) is called contraction\(\)"):
-        pd.testing.assert_frame_equal(news(prior, fit.accounts, totals), contraction(prior, fit.accounts, totals))
+        pd.testing.assert_frame_equal(news(prior, fit.components, totals), contraction(prior, fit.components, totals))
 
 
 def test_the_table_of_verdicts_holds_every_sentence_whole(fit):
@@ -418,9 +418,9 @@ def test_decays_that_repeat_the_prior_are_counted():
 def test_what_hangs_on_the_time_before_is_the_carry_over_into_the_data(fit):
     from dataclasses import replace
 
-    assert past_finding(fit.accounts).verdict == "ok"
-    values = fit.accounts.values | {"decay": np.full_like(fit.accounts.values["decay"], 0.97)}
-    long = replace(fit.accounts, values=values)
+    assert past_finding(fit.components).verdict == "ok"
+    values = fit.components.values | {"decay": np.full_like(fit.components.values["decay"], 0.97)}
+    long = replace(fit.components, values=values)
     found = past_finding(long)
     assert found.verdict != "ok" and "U_history" in found.remedy
     never = past_finding(replace(long, data=replace(fit.data, past="nothing")))
@@ -433,10 +433,10 @@ def test_experiments_that_the_model_cannot_reproduce_are_named(fit):
     from dataclasses import replace
 
     test = LiftTest("x", fit.data.time[50], fit.data.time[53], 1.0, 1.0, change=-1.0)
-    lift = lift_of(fit.accounts, test)
+    lift = lift_of(fit.components, test)
     agrees = replace(test, lift=lift.mean(), se=lift.std())
     far, more = replace(agrees, lift=5 * lift.mean()), replace(agrees, lift=-lift.mean())
-    told = {name: experiments_finding(tests, fit.accounts) for name, tests in {
+    told = {name: experiments_finding(tests, fit.components) for name, tests in {
         "none": [], "agrees": [agrees], "far": [far], "more": [more], "two": [agrees, far]}.items()}
     assert np.isnan(told["none"].value) and told["agrees"].value < 0.01
     assert told["far"].value == pytest.approx(4 * abs(lift.mean()) / np.hypot(lift.std(), lift.std()))
@@ -449,9 +449,9 @@ def test_cost_targets_have_a_table_and_a_check():
     y, U, Z = data()
     targets = [CostTarget("x", 3.0, 0.5), CostTarget("c", 50.0, 0.01)]
     fit = MMM(build_hierarchy(TREE)).fit(y, U, Z, spend=U, experiments=targets, **QUICK)
-    table, draws = fit.cost_targets(), cost_of(fit.accounts, targets[0])
+    table, draws = fit.cost_targets(), cost_of(fit.components, targets[0])
     assert list(table.columns) == ["node", "stated", "se", "mean", "lower", "upper"] and table["mean"][0] == pytest.approx(draws.mean())
-    brought = sum(fit.accounts.tactical(i).sum(axis=1) for i in (0, 1))
+    brought = sum(fit.components.tactical(i).sum(axis=1) for i in (0, 1))
     np.testing.assert_allclose(draws, U[["a", "b"]].to_numpy().sum() / brought)
     found = fit.check()["experiments"]
     assert not np.isnan(found.value) and ("cost target of c" in found.evidence or found.verdict == "ok")

@@ -115,7 +115,7 @@ def test_every_scheme_gives_weights_that_sum_to_one(result, loos):
 
 def test_in_sample_schemes_are_what_they_say(result, loos):
     y = Y.to_numpy()[2:]
-    mean = {name: fit.accounts.fitted().mean(axis=0) for name, fit in result.fits.items()}
+    mean = {name: fit.components.fitted().mean(axis=0) for name, fit in result.fits.items()}
     for scheme, score in (("rmse", lambda m: 1 / np.sqrt(((y - m) ** 2).mean())), ("mae", lambda m: 1 / np.abs(y - m).mean()),
                           ("r2", lambda m: max(0, 1 - ((y - m) ** 2).sum() / ((y - y.mean()) ** 2).sum()))):
         expected = pd.Series({name: score(m) for name, m in mean.items()})
@@ -219,7 +219,7 @@ def test_terms_add_up_to_the_fitted_mean_in_every_draw(result, level):
     assert terms.dims == ("chain", "draw", "time", "node") and list(terms.node.values[:3]) == ["intercept", "level", "price"]
     fitted = np.empty((60, T - 2))
     for name, (rows, places) in result._chosen[2].items():
-        fitted[places] = result.fits[name].accounts.fitted()[rows]
+        fitted[places] = result.fits[name].components.fitted()[rows]
     np.testing.assert_allclose(terms.sum("node").values.reshape(60, -1), fitted, rtol=1e-9)
     np.testing.assert_allclose(result.fitted()["mean"], fitted.mean(axis=0), rtol=1e-9)
 

@@ -314,9 +314,9 @@ def test_lifts_are_those_of_the_contributions(fit):
     y, U, Z, spend = tables()
     world = U.copy()
     world.loc["2024-03-04":"2024-04-14", ["a", "b", "c"]] = 0.0
-    accounts = fit.accounts
-    dark = replace(accounts, x=world.to_numpy() / ((U ** 2).sum() / U.sum()).to_numpy())
-    difference = (dark.node("channel", "x") - accounts.node("channel", "x"))[:, 9:15].sum(axis=1)
+    components = fit.components
+    dark = replace(components, x=world.to_numpy() / ((U ** 2).sum() / U.sum()).to_numpy())
+    difference = (dark.node("channel", "x") - components.node("channel", "x"))[:, 9:15].sum(axis=1)
     row = fit.lifts().iloc[0]
     assert np.isclose(row["mean"], difference.mean()) and np.isclose(row["lower"], np.quantile(difference, 0.05))
     assert (row["node"], row["measured"], row["se"]) == ("x", -300, 40)

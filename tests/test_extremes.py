@@ -134,7 +134,7 @@ def test_draws_of_all_nodes_need_the_memory_of_their_result_and_little_more():
     many = build_hierarchy([f"line {i}" for i in range(60)], levels=["channel"])
     sim = simulate(many, periods=60, seed=1)
     prior = MMM(many, baseline="none").sample_prior(sim.y, sim.U, draws=400)
-    expected = np.stack([draws for _, draws in prior.accounts.media("channel")], axis=-1)
+    expected = np.stack([draws for _, draws in prior.components.media("channel")], axis=-1)
     tracemalloc.start()
     try:
         result = prior.contributions("channel", draws=True)

@@ -22,7 +22,7 @@ from precision.hierarchy import build_hierarchy
 from precision.model import MMM, Fit
 from precision.saturation import SATURATIONS
 from precision.saving import data_groups
-from precision.summaries import Accounts
+from precision.summaries import Decomposition
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore::precision.errors.PrecisionWarning")  # short runs, on purpose
@@ -65,7 +65,7 @@ def test_forecast_is_the_mean_written_out_over_the_joined_series(saturation, nor
     y, U, Z = (table.iloc[history:] for table in (y, U, Z))
     data = prepare(H, y[:T], U[:T], Z[:T], U[:T] * 2, past if history else None)
     mmm, v = MMM(H, saturation=saturation, normalize_adstock=normalize, residual=residual), values(saturation)
-    forecast = forecast_of(mmm.accounts(data, v), mmm.noise, read_future(data, U[T:], Z[T:]))
+    forecast = forecast_of(mmm.components(data, v), mmm.noise, read_future(data, U[T:], Z[T:]))
 
     before = U[:T].to_numpy()  # the model's page, in plain words, with numbers of the first 40 periods only
     channel = np.array([0, 0, 1, 1])
@@ -79,7 +79,7 @@ def test_forecast_is_the_mean_written_out_over_the_joined_series(saturation, nor
         mean[s] = v["intercept"][s] + media + (Z - Z[:T].mean()).to_numpy() @ v["control_effect"][s]
     ahead = np.arange(1, len(y) - T + 1)
     left = v["phi"][:, None] ** ahead * (y.iloc[T - 1] - mean[:, [T - 1]]) if residual == "ar1" else 0
-    np.testing.assert_allclose(continued(mmm.accounts(data, v), read_future(data, U[T:], Z[T:])).fitted(), mean[:, T:], rtol=1e-9)
+    np.testing.assert_allclose(continued(mmm.components(data, v), read_future(data, U[T:], Z[T:])).fitted(), mean[:, T:], rtol=1e-9)
     np.testing.assert_allclose(forecast.mean, (mean[:, T:] + left).mean(axis=0), rtol=1e-9)
 
 
@@ -94,7 +94,7 @@ def test_a_model_cannot_tell_where_a_series_was_cut(saturation, normalize, histo
     mmm = MMM(H, saturation=saturation, normalize_adstock=normalize)
     joined, alone = prepare(H, twice(y), twice(U), twice(Z), None, past), prepare(H, y, U, Z, None, past)
     v = values(saturation)
-    there, whole = continued(mmm.accounts(alone, v), read_future(alone, U[mixed], Z[mixed])), mmm.accounts(joined, v)
+    there, whole = continued(mmm.components(alone, v), read_future(alone, U[mixed], Z[mixed])), mmm.components(joined, v)
     np.testing.assert_allclose(there.fitted(), whole.fitted()[:, 40:], rtol=1e-10)
     for level in H.levels:
         for (name, part), (_, of_all) in zip(there.media(level), whole.media(level)):
@@ -107,9 +107,9 @@ def test_log_densities_are_those_of_the_joined_residuals(likelihood, residual):
     y, U, Z = tables()
     data, v, mmm = prepare(H, y[:40], U[:40], Z[:40]), values(), MMM(H, likelihood=likelihood, residual=residual)
     future = replace(read_future(data, U[40:], Z[40:]), y=y[40:].to_numpy())
-    accounts = mmm.accounts(data, v)
-    residuals = y.to_numpy() - np.concatenate([accounts.fitted(), continued(accounts, future).fitted()], axis=1)
-    forecast = forecast_of(accounts, mmm.noise, future)
+    components = mmm.components(data, v)
+    residuals = y.to_numpy() - np.concatenate([components.fitted(), continued(components, future).fitted()], axis=1)
+    forecast = forecast_of(components, mmm.noise, future)
     np.testing.assert_allclose(forecast.log_density, mmm.noise.pointwise(residuals, v)[:, 40:], rtol=1e-10)
     total = forecast.log_density.sum(axis=1)
     assert forecast.scores().elpd == pytest.approx(np.log(np.exp(total - total.max()).mean()) + total.max())
@@ -120,10 +120,10 @@ def test_predictive_draws_have_the_law_of_the_noise(residual):
     y, U, Z = tables()
     one = {name: np.repeat(v[:1], 40_000, axis=0) for name, v in values().items()} | {"phi": np.full(40_000, 0.7)}
     mmm, data = MMM(H, residual=residual), prepare(H, y[:40], U[:40], Z[:40])
-    single = mmm.accounts(data, {name: v[:1] for name, v in one.items()})
+    single = mmm.components(data, {name: v[:1] for name, v in one.items()})
     future = read_future(data, U[40:43], Z[40:43])
-    accounts = Fixed(mmm.accounts(data, one), single)
-    forecast, sigma, phi = forecast_of(accounts, mmm.noise, future), one["sigma"][0], 0.7 * (residual == "ar1")
+    components = Fixed(mmm.components(data, one), single)
+    forecast, sigma, phi = forecast_of(components, mmm.noise, future), one["sigma"][0], 0.7 * (residual == "ar1")
     ahead = np.arange(1, 4)
     sd = sigma * np.sqrt(np.cumsum(phi ** (2.0 * (ahead - 1))))
     centre = continued(single, future).fitted()[0] + phi ** ahead * (data.y[-1] - single.fitted()[0, -1])
@@ -134,12 +134,12 @@ def test_predictive_draws_have_the_law_of_the_noise(residual):
     np.testing.assert_allclose(table.upper - table.lower, 2 * stats.norm.ppf(0.9) * sd, rtol=0.03)
 
 
-def Fixed(accounts, single):
+def Fixed(components, single):
     "Many equal draws without computing each."
-    class Repeated(Accounts):
+    class Repeated(Decomposition):
         def fitted(self):
             return np.repeat(replace(single, x=self.x, Z=self.Z).fitted(), self.size, axis=0)
-    return Repeated(accounts.data, accounts.curve, accounts.normalize, accounts.values)
+    return Repeated(components.data, components.curve, components.normalize, components.values)
 
 
 def test_scale_stays_that_of_the_training_data():
@@ -173,7 +173,7 @@ def test_every_calendar_goes_on(index):
 def test_one_period_ahead():
     y, U, Z = tables()
     data, mmm = prepare(H, y[:40], U[:40], Z[:40]), MMM(H, residual="ar1")
-    forecast = forecast_of(mmm.accounts(data, values()), mmm.noise, read_future(data, U[40:41], Z[40:41]))
+    forecast = forecast_of(mmm.components(data, values()), mmm.noise, read_future(data, U[40:41], Z[40:41]))
     assert forecast.table().shape == (1, 4) and forecast.draws.shape == (7, 1)
     forecast.plot()
 
@@ -238,7 +238,7 @@ def test_a_channel_without_exposure_in_the_fit_has_no_future():
     assert quiet.newcomers == ()
     v = values()
     v["decay"][:, 2:] = np.nan
-    assert np.isfinite(continued(Accounts(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
+    assert np.isfinite(continued(Decomposition(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
 
 
 def test_a_line_without_exposure_in_the_fit_is_a_newcomer_where_its_channel_ran():
@@ -248,7 +248,7 @@ def test_a_line_without_exposure_in_the_fit_is_a_newcomer_where_its_channel_ran(
     assert quiet.newcomers == ()
     v = values()
     v["decay"][:, 2] = np.nan
-    assert np.isfinite(continued(Accounts(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
+    assert np.isfinite(continued(Decomposition(data, SATURATIONS["none"], True, v), quiet).fitted()).all()
 
 
 @pytest.mark.parametrize("holdout", [0, -1, True, False, 1.5, "13", np.nan, 10.0])
@@ -292,8 +292,8 @@ def test_controls_that_have_not_moved_are_drawn_from_their_prior():
     v = values(controls=7, draws=20_000)
     v["control_effect"][:] = 0
     mmm = MMM(H)
-    with_walk = forecast_of(mmm.accounts(kept, v), mmm.noise, held)
-    without = forecast_of(mmm.accounts(kept, v), mmm.noise, replace(held, unseen=None))
+    with_walk = forecast_of(mmm.components(kept, v), mmm.noise, held)
+    without = forecast_of(mmm.components(kept, v), mmm.noise, replace(held, unseen=None))
     steps = np.r_[[1] * 5, [2] * 5, [3] * 5, [4] * 5]
     shop = 3.0 * (np.arange(40, 60) >= 50) * data.control_unit_sd["shop"]
     expected = (steps * data.control_unit_sd["level_2024-02-05"] ** 2 + shop ** 2) * kept.y.std() ** 2

@@ -1,4 +1,4 @@
-"""What must not change does not: units, currencies, orders and labels leave the posterior and its accounts as they were."""
+"""What must not change does not: units, currencies, orders and labels leave the posterior and its components as they were."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from precision.priors import Priors
 from precision.program import Program
 from precision.sampling import prior_values
 from precision.simulate import simulate
-from precision.summaries import Accounts, in_users_units
+from precision.summaries import Decomposition, in_users_units
 
 TREE = {"tv": {"linear": ["a", "b"], "streaming": ["c"]}, "web": {"search": ["d", "e"], "social": ["f"]}}
 H = build_hierarchy(TREE)
@@ -69,9 +69,9 @@ def reported(posterior, seed=1):
     beta = rng.normal(size=(5, len(baseline_design(posterior.data, posterior.priors)[3])))
     found = {name: value[0] for name, value in in_users_units(posterior, values, beta=beta).items()}
     media = posterior.blocks[2]
-    accounts = Accounts(posterior.data, media.curve, media.normalize, found)
-    totals = {f"total {level}": np.stack([draws.sum(axis=1) for _, draws in accounts.media(level)], axis=1) for level in posterior.data.hierarchy.levels}
-    return found | totals | {"fitted": accounts.fitted()}
+    components = Decomposition(posterior.data, media.curve, media.normalize, found)
+    totals = {f"total {level}": np.stack([draws.sum(axis=1) for _, draws in components.media(level)], axis=1) for level in posterior.data.hierarchy.levels}
+    return found | totals | {"fitted": components.fitted()}
 
 
 def assert_alike(one, other, grown={}, rtol=1e-6):

@@ -1,4 +1,4 @@
-"""From data to answers: accounts that add up, units that do not matter, and files that come back."""
+"""From data to answers: components that add up, units that do not matter, and files that come back."""
 
 import os
 

@@ -15,7 +15,7 @@ from precision.money import (
     COUNTING, caused, exposure_costs, money, money_over_time, money_whenever, plot_response, plot_roi, read_value, response_table, roi_over_time, roi_table, scaled,
     spend_by)
 from precision.saturation import SATURATIONS
-from precision.summaries import Accounts, in_total
+from precision.summaries import Decomposition, in_total
 
 matplotlib.use("Agg")
 
@@ -29,7 +29,7 @@ TREES = {
 
 def world(levels=3, draws=40, periods=30, history=0, saturation="michaelis_menten", normalize=True, seed=0, organic=(),
           idle=(), effects=None, sales=1.0, currency=1.0, exposure=1.0):
-    "Accounts of made-up data and draws."
+    "Decomposition of made-up data and draws."
     rng = np.random.default_rng(seed)
     h = build_hierarchy(*TREES[levels])
     names = h.names[h.levels[0]]
@@ -44,11 +44,11 @@ def world(levels=3, draws=40, periods=30, history=0, saturation="michaelis_mente
     values = {"decay": rng.beta(2, 5, (draws, len(names))), "saturation_level": rng.beta(2, 2, (draws, len(names))),
               f"effect_{h.levels[0]}": effect}
     values["decay"][:, ~data.active] = np.nan  # as a fit reports them
-    return Accounts(data, SATURATIONS[saturation], normalize, values)
+    return Decomposition(data, SATURATIONS[saturation], normalize, values)
 
 
-def every(question, accounts, level, *about):
-    return [(node, question(accounts, level, node, *about)) for node in accounts.data.hierarchy.names[level]]
+def every(question, components, level, *about):
+    return [(node, question(components, level, node, *about)) for node in components.data.hierarchy.names[level]]
 
 
 def by_hand(x, decay, normalize=True):
@@ -64,12 +64,12 @@ def test_returns_of_one_tactical_agree_with_a_computation_by_hand():
     h = build_hierarchy(["only"], levels=["tactical"])
     y, U, spend = np.arange(8.0) ** 2, np.array([4.0, 0, 0, 8, 0, 4, 0, 0]), np.array([2.0, 0, 0, 4, 0, 2, 0, 0])
     data = prepare(h, y, U[:, None], None, spend[:, None])
-    accounts = Accounts(data, SATURATIONS["michaelis_menten"], True,
+    components = Decomposition(data, SATURATIONS["michaelis_menten"], True,
                         {"decay": np.array([[0.5]]), "saturation_level": np.array([[0.4]]), "effect_tactical": np.array([[1.5]])})
     curve = lambda a: a / (0.6 + 0.4 * a)
     a = by_hand(U / 2, 0.5)
     brought, more = 1.5 * y.std() * curve(a).sum(), 1.5 * y.std() * curve(1.01 * a).sum()
-    row = roi_table(every(money, accounts, "tactical")).loc["only"]
+    row = roi_table(every(money, components, "tactical")).loc["only"]
     assert row.spend == 8 and row.contribution == pytest.approx(brought)
     assert row.roi == row.roi_lower == row.roi_upper == pytest.approx(brought / 8)
     assert row.marginal_roi == pytest.approx((more - brought) / 0.08, rel=1e-9)
@@ -77,9 +77,9 @@ def test_returns_of_one_tactical_agree_with_a_computation_by_hand():
 
 
 def test_intervals_are_those_of_the_draws_of_the_ratio():
-    accounts = world(draws=200)
-    row = roi_table(every(money, accounts, "platform"), interval=0.8).loc["google"]
-    ratio = accounts.node("platform", "google").sum(axis=1) / spend_by(accounts.data, "platform")["google"].sum()
+    components = world(draws=200)
+    row = roi_table(every(money, components, "platform"), interval=0.8).loc["google"]
+    ratio = components.node("platform", "google").sum(axis=1) / spend_by(components.data, "platform")["google"].sum()
     assert row.roi == pytest.approx(ratio.mean())
     assert [row.roi_lower, row.roi_upper] == pytest.approx(list(np.quantile(ratio, [0.1, 0.9])))
     assert row.cost_per_unit == pytest.approx(1 / np.median(ratio))
@@ -89,9 +89,9 @@ def test_intervals_are_those_of_the_draws_of_the_ratio():
 @pytest.mark.parametrize("history", [0, 6])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_marginal_roi_is_roi_without_saturation(normalize, history):
-    accounts = world(saturation="none", normalize=normalize, history=history)
-    for level in accounts.data.hierarchy.levels:
-        table = roi_table(every(money, accounts, level))
+    components = world(saturation="none", normalize=normalize, history=history)
+    for level in components.data.hierarchy.levels:
+        table = roi_table(every(money, components, level))
         for end in ("", "_lower", "_upper"):
             np.testing.assert_allclose(table[f"marginal_roi{end}"], table[f"roi{end}"], rtol=1e-10)
 
@@ -99,9 +99,9 @@ def test_marginal_roi_is_roi_without_saturation(normalize, history):
 @pytest.mark.parametrize("history", [0, 6])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_marginal_roi_is_the_slope_of_the_curve_and_below_roi_with_saturation(normalize, history):
-    accounts = world(normalize=normalize, history=history)
-    data, v = accounts.data, accounts.values
-    for i, (name, draws) in enumerate(every(money, accounts, "tactical")):
+    components = world(normalize=normalize, history=history)
+    data, v = components.data, components.values
+    for i, (name, draws) in enumerate(every(money, components, "tactical")):
         table = roi_table([(name, draws)])
         slopes = []
         for decay, s, effect in zip(v["decay"][:, i], v["saturation_level"][:, i], v["effect_tactical"][:, i]):
@@ -126,42 +126,42 @@ def test_units_carry_through():
 
 @pytest.mark.parametrize("levels", TREES)
 def test_every_level_adds_up_and_divides_sums(levels):
-    accounts = world(levels)
-    h = accounts.data.hierarchy
-    whole = roi_table(every(money, accounts, h.levels[0]))
+    components = world(levels)
+    h = components.data.hierarchy
+    whole = roi_table(every(money, components, h.levels[0]))
     for level in h.levels:
-        table = roi_table(every(money, accounts, level))
+        table = roi_table(every(money, components, level))
         assert list(table.index) == h.names[level] and table.index.name == "node"
         parent = h.parent_index(h.levels[0], level)
         sums = whole[["spend", "contribution"]].groupby(parent).sum()
         np.testing.assert_allclose(table.spend, sums.spend)
         np.testing.assert_allclose(table.contribution, sums.contribution)
         np.testing.assert_allclose(table.roi, sums.contribution / sums.spend)
-        np.testing.assert_allclose(table.contribution, in_total(accounts.media(level), accounts.data.y).contribution)
+        np.testing.assert_allclose(table.contribution, in_total(components.media(level), components.data.y).contribution)
 
 
 def test_organic_nodes_are_listed_without_returns():
-    accounts = world(organic=["d", "e"])
-    table = roi_table(every(money, accounts, "channel"))
+    components = world(organic=["d", "e"])
+    table = roi_table(every(money, components, "channel"))
     assert table.loc["search", "spend"] == 0 and table.loc["search", "contribution"] > 0
     assert table.loc["search"].drop(["spend", "contribution"]).isna().all()
     assert table.loc["tv"].notna().all()
-    over_time = roi_over_time(every(money_over_time, accounts, "platform"), accounts.data.time)
+    over_time = roi_over_time(every(money_over_time, components, "platform"), components.data.time)
     assert over_time.query("node == 'google'")["mean"].isna().all() and over_time.query("node != 'google'")["mean"].notna().any()
 
 
 def test_a_tactical_without_exposure_is_listed_and_changes_nothing_above():
-    accounts = world(idle=["a"])
-    table = roi_table(every(money, accounts, "tactical"))
+    components = world(idle=["a"])
+    table = roi_table(every(money, components, "tactical"))
     assert table.loc["a", ["spend", "contribution"]].tolist() == [0, 0] and np.isnan(table.loc["a", "roi"])
-    above = roi_table(every(money, accounts, "platform")).loc["linear"]
+    above = roi_table(every(money, components, "platform")).loc["linear"]
     pd.testing.assert_series_equal(above, table.loc["b"], check_names=False)
-    assert (caused(accounts, 0) == 0).all() and caused(accounts, 0).shape == (40, 30)
+    assert (caused(components, 0) == 0).all() and caused(components, 0).shape == (40, 30)
 
 
 def test_without_spend_the_error_says_what_to_pass():
-    accounts = world()
-    bare = replace(accounts, data=replace(accounts.data, spend=None))
+    components = world()
+    bare = replace(components, data=replace(components.data, spend=None))
     for ask in (lambda: money(bare, "channel", "tv"), lambda: money_over_time(bare, "channel", "tv"),
                 lambda: exposure_costs(bare.data, "channel")):
         with pytest.raises(PrecisionError, match=r"no spend was given; pass spend= to MMM\.fit"):
@@ -169,16 +169,16 @@ def test_without_spend_the_error_says_what_to_pass():
 
 
 def test_misspelt_names_and_impossible_numbers_are_refused():
-    accounts = world()
+    components = world()
     for ask, words in (
-        (lambda: money(accounts, "chanel", "tv"), "Did you mean 'channel'"),
-        (lambda: money(accounts, "platform", "gogle"), "Did you mean 'google'"),
-        (lambda: money_over_time(accounts, "platform", "gogle"), "Did you mean 'google'"),
-        (lambda: spend_by(accounts.data, "chanel"), "Did you mean 'channel'"),
-        (lambda: scaled(accounts, -0.1), "factor must be zero or more"),
-        (lambda: scaled(accounts, np.nan), "factor must be zero or more"),
-        (lambda: roi_table(every(money, accounts, "channel"), interval=90), "probability between 0 and 1"),
-        (lambda: roi_over_time([], accounts.data.time, by="year"), "needs dates"),
+        (lambda: money(components, "chanel", "tv"), "Did you mean 'channel'"),
+        (lambda: money(components, "platform", "gogle"), "Did you mean 'google'"),
+        (lambda: money_over_time(components, "platform", "gogle"), "Did you mean 'google'"),
+        (lambda: spend_by(components.data, "chanel"), "Did you mean 'channel'"),
+        (lambda: scaled(components, -0.1), "factor must be zero or more"),
+        (lambda: scaled(components, np.nan), "factor must be zero or more"),
+        (lambda: roi_table(every(money, components, "channel"), interval=90), "probability between 0 and 1"),
+        (lambda: roi_over_time([], components.data.time, by="year"), "needs dates"),
         (lambda: roi_over_time([], pd.date_range("2024-01-01", periods=3), by="yaer"), "Did you mean 'year'"),
     ):
         with pytest.raises(PrecisionError, match=words):
@@ -193,13 +193,13 @@ def test_price_of_exposure_is_spend_over_exposure():
 
 
 def test_media_of_another_size_are_those_of_scaled_exposure_on_the_old_scale():
-    accounts = world(history=4)
-    data, v = accounts.data, accounts.values
+    components = world(history=4)
+    data, v = components.data, components.values
     a = 1.7 * by_hand(data.x[:, 1], v["decay"][3, 1])[-len(data.y):]
     s = v["saturation_level"][3, 1]
     expected = data.y.std() * data.share[1] * v["effect_tactical"][3, 1] * a / (1 - s + s * a)
-    np.testing.assert_allclose(scaled(accounts, 1.7).tactical(1)[3], expected)
-    assert (scaled(accounts, 0).tactical(1) == 0).all()
+    np.testing.assert_allclose(scaled(components, 1.7).tactical(1)[3], expected)
+    assert (scaled(components, 0).tactical(1) == 0).all()
 
 
 def test_a_cost_that_may_be_infinite_is_never_negative():
@@ -227,11 +227,11 @@ def test_draws_of_a_mixture_in_which_nothing_was_spent_say_nothing_about_money()
 
 @pytest.mark.parametrize("normalize", [True, False])
 def test_without_saturation_every_unit_of_exposure_causes_the_same(normalize):
-    accounts = world(saturation="none", normalize=normalize, history=5)
-    data, v = accounts.data, accounts.values
+    components = world(saturation="none", normalize=normalize, history=5)
+    data, v = components.data, components.values
     gain = 1 if normalize else 1 / (1 - v["decay"][:, [2]])
     expected = data.y.std() * data.share[2] * v["effect_tactical"][:, [2]] * gain * data.x[5:, 2]
-    np.testing.assert_allclose(caused(accounts, 2), expected, rtol=1e-10)
+    np.testing.assert_allclose(caused(components, 2), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
@@ -252,8 +252,8 @@ def test_periods_and_history_together_cause_the_contribution(normalize):
 
 
 def test_the_split_is_what_each_period_adds_while_all_grow_together():
-    accounts = world(draws=1, periods=9)
-    data, v, i = accounts.data, accounts.values, 0
+    components = world(draws=1, periods=9)
+    data, v, i = components.data, components.values, 0
     decay, s, effect = v["decay"][0, i], v["saturation_level"][0, i], v["effect_tactical"][0, i]
     total = lambda x: (lambda a: (a / (1 - s + s * a)).sum())(by_hand(x, decay)) * data.y.std() * data.share[i] * effect
     grid, weights = np.polynomial.legendre.leggauss(40)
@@ -262,36 +262,36 @@ def test_the_split_is_what_each_period_adds_while_all_grow_together():
         for t in range(9):
             step = 1e-5 * np.eye(9)[t] * data.x[t, i]
             expected[t] += weight * (total(u * data.x[:, i] + step) - total(u * data.x[:, i] - step)) / 2e-5
-    np.testing.assert_allclose(caused(accounts, i, beyond=False)[0], expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(caused(components, i, beyond=False)[0], expected, rtol=1e-5, atol=1e-8)
 
 
 def test_what_comes_after_the_data_is_put_in_at_the_usual_effect():
-    accounts = world(draws=3)
-    data, v, i = accounts.data, accounts.values, 4
+    components = world(draws=3)
+    data, v, i = components.data, components.values, 4
     a = by_hand(data.x[:, i], v["decay"][1, i])
-    usual = accounts.tactical(i)[1].sum() / a.sum()
+    usual = components.tactical(i)[1].sum() / a.sum()
     after = data.x[:, i] * v["decay"][1, i] ** np.arange(len(data.y), 0, -1) * usual
-    np.testing.assert_allclose((caused(accounts, i) - caused(accounts, i, beyond=False))[1], after, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose((caused(components, i) - caused(components, i, beyond=False))[1], after, rtol=1e-8, atol=1e-12)
 
 
 def test_returns_over_time_divide_by_the_money_of_the_period():
-    accounts = world()
-    time = accounts.data.time
-    table = roi_over_time(every(money_over_time, accounts, "platform"), time, interval=0.5)
+    components = world()
+    time = components.data.time
+    table = roi_over_time(every(money_over_time, components, "platform"), time, interval=0.5)
     assert list(table.columns) == ["time", "node", "spend", "contribution", "mean", "lower", "upper"] and len(table) == 3 * len(time)
-    part, spend = table[table.node == "stream"], accounts.data.spend[:, 2]
-    ratio = caused(accounts, 2)[:, spend > 0] / spend[spend > 0]
+    part, spend = table[table.node == "stream"], components.data.spend[:, 2]
+    ratio = caused(components, 2)[:, spend > 0] / spend[spend > 0]
     assert (part["mean"].isna().to_numpy() == (spend == 0)).all() and (spend == 0).any()
     np.testing.assert_allclose(part["mean"].dropna(), ratio.mean(axis=0))
     np.testing.assert_allclose(part[["lower", "upper"]].dropna().T, np.quantile(ratio, [0.25, 0.75], axis=0))
-    both = caused(accounts, 0) + caused(accounts, 1)
-    np.testing.assert_array_equal(money_over_time(accounts, "platform", "linear")[:, 1], both)
+    both = caused(components, 0) + caused(components, 1)
+    np.testing.assert_array_equal(money_over_time(components, "platform", "linear")[:, 1], both)
 
 
 def test_returns_of_years_are_sums_over_sums():
-    accounts = world(periods=30)
+    components = world(periods=30)
     dates = pd.date_range("2023-08-07", periods=30, freq="7D")
-    terms = every(money_over_time, accounts, "channel")
+    terms = every(money_over_time, components, "channel")
     table = roi_over_time(terms, dates, by="year").set_index(["node", "time"])["mean"]
     first = dates.year == 2023
     assert list(table["tv"].index) == [pd.Timestamp("2023-01-01"), pd.Timestamp("2024-01-01")]
@@ -304,10 +304,10 @@ def test_returns_of_years_are_sums_over_sums():
 # Response curves and pictures
 
 def test_response_goes_from_nothing_through_the_present_point():
-    accounts = world()
+    components = world()
     factors = [0, 0.5, 1, 2]
-    table = response_table(every(money, accounts, "channel", factors), factors)
-    present = roi_table(every(money, accounts, "channel"))
+    table = response_table(every(money, components, "channel", factors), factors)
+    present = roi_table(every(money, components, "channel"))
     for node, part in table.groupby("node"):
         part = part.set_index("factor")
         assert (part.loc[0, ["spend", "mean", "lower", "upper"]] == 0).all()
@@ -317,13 +317,13 @@ def test_response_goes_from_nothing_through_the_present_point():
 
 
 def test_pictures_show_every_node_and_say_where_nothing_was_spent():
-    accounts = world(organic=["d", "e"])
-    table = roi_table(every(money, accounts, "channel"))
+    components = world(organic=["d", "e"])
+    table = roi_table(every(money, components, "channel"))
     ax = plot_roi(table, truth=table, break_even=1)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["tv", "search"]
     assert [(text.get_text(), text.xy[1]) for text in ax.texts] == [(" no spend", 0)]
     factors = [0, 1, 2]
-    axes = plot_response(response_table(every(money, accounts, "channel", factors), factors), currency="€")
+    axes = plot_response(response_table(every(money, components, "channel", factors), factors), currency="€")
     assert [ax.get_title() for ax in axes.flat] == ["tv", "search"]
     assert [ax.get_xlabel() for ax in axes.flat] == ["spend, €", "times the media; no spend"]
 
@@ -335,11 +335,11 @@ def test_a_table_of_many_tacticals_holds_few_arrays_at_once():
     data = prepare(build_hierarchy(tree), 1000 + rng.normal(0, 50, 100), U, None, U)
     values = {"decay": rng.beta(2, 5, (500, 30)), "saturation_level": rng.beta(2, 2, (500, 30)),
               "effect_tactical": np.ones((500, 30))}
-    accounts = Accounts(data, SATURATIONS["michaelis_menten"], True, values)
+    components = Decomposition(data, SATURATIONS["michaelis_menten"], True, values)
     one = 8 * 500 * 100
     for question, table in ((money, roi_table), (money_over_time, lambda terms: roi_over_time(terms, data.time))):
         tracemalloc.start()
-        table((node, question(accounts, "tactical", node)) for node in data.hierarchy.names["tactical"])
+        table((node, question(components, "tactical", node)) for node in data.hierarchy.names["tactical"])
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 12 * one, peak / one
@@ -351,17 +351,17 @@ def test_the_two_questions_of_roi_on_a_burst():
     h = build_hierarchy(["a"], ["tactical"])
     data = prepare(h, 1000.0 + np.arange(40), burst, None, burst)
     size = np.array([[5 * burst.mean() / data.y.std()]])
-    accounts = Accounts(data, SATURATIONS["none"], True, {"decay": np.array([[0.8]]), "effect_tactical": size})
-    window, whenever = (roi_table([("a", count(accounts, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
+    components = Decomposition(data, SATURATIONS["none"], True, {"decay": np.array([[0.8]]), "effect_tactical": size})
+    window, whenever = (roi_table([("a", count(components, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
     assert np.isclose(window.roi, 1.0) and np.isclose(whenever.roi, 5.0) and np.isclose(whenever.marginal_roi, 5.0)
 
 
 @pytest.mark.parametrize("history", [0, 25])
 def test_what_money_brings_whenever_is_the_sum_over_time(history):
-    accounts = world(history=history)
-    for node in accounts.data.hierarchy.names["channel"]:
-        (spend, more), (brought, with_more) = np.moveaxis(money_whenever(accounts, "channel", node), 0, -1)
-        over_time = money_over_time(accounts, "channel", node).sum(axis=-1)
+    components = world(history=history)
+    for node in components.data.hierarchy.names["channel"]:
+        (spend, more), (brought, with_more) = np.moveaxis(money_whenever(components, "channel", node), 0, -1)
+        over_time = money_over_time(components, "channel", node).sum(axis=-1)
         assert np.allclose(spend, over_time[:, 0]) and np.allclose(brought, over_time[:, 1]) and np.allclose(more, 1.01 * spend)
         slope = (with_more - brought) / 0.01
         assert (slope < brought).all() and (slope > 0).all()
@@ -376,19 +376,19 @@ def test_marginal_money_whenever_is_the_effect_of_one_percent_more_seen_to_its_e
     U = np.full((400, 1), 50.0)
     data = prepare(h, 1000 + rng.normal(0, 50, 400), U, None, U)
     values = {"decay": np.array([[0.7]]), "saturation_level": np.array([[0.4]]), "effect_tactical": np.array([[1.0]])}
-    accounts = Accounts(data, SATURATIONS["michaelis_menten"], True, values)
-    window, whenever = (roi_table([("a", count(accounts, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
+    components = Decomposition(data, SATURATIONS["michaelis_menten"], True, values)
+    window, whenever = (roi_table([("a", count(components, "tactical", "a"))]).loc["a"] for count in COUNTING.values())
     assert abs(whenever.marginal_roi / window.marginal_roi - 1) < 0.02 and abs(whenever.roi / window.roi - 1) < 0.02
 
 
 def test_a_value_per_unit_weighs_every_period():
-    accounts, value = world(periods=30), np.linspace(1.0, 3.0, 30)
-    plain, worth = (money(accounts, "channel", "tv", value=v) for v in (1.0, value))
-    assert np.allclose(worth[:, 1, 0], (accounts.node("channel", "tv") * value).sum(axis=1)) and np.allclose(worth[:, 0], plain[:, 0])
+    components, value = world(periods=30), np.linspace(1.0, 3.0, 30)
+    plain, worth = (money(components, "channel", "tv", value=v) for v in (1.0, value))
+    assert np.allclose(worth[:, 1, 0], (components.node("channel", "tv") * value).sum(axis=1)) and np.allclose(worth[:, 0], plain[:, 0])
     for ask in (money, money_whenever, money_over_time):
-        one, two = ask(accounts, "channel", "tv"), ask(accounts, "channel", "tv", value=np.full(30, 2.0))
+        one, two = ask(components, "channel", "tv"), ask(components, "channel", "tv", value=np.full(30, 2.0))
         assert np.allclose(two[:, 1], 2 * one[:, 1]) and np.allclose(two[:, 0], one[:, 0])
-    late = money_over_time(accounts, "channel", "tv", value=(np.arange(30) == 29) * 1.0)[:, 1]
+    late = money_over_time(components, "channel", "tv", value=(np.arange(30) == 29) * 1.0)[:, 1]
     assert (late > 0).any() and (late[:, -1] >= late[:, 0]).all()  # what works in the last period was bought then, or shortly before
 
 
@@ -408,6 +408,6 @@ def test_nothing_that_falls_into_periods_without_spend_is_lost():
     paid = np.where(np.arange(30) == 0, 50.0, 0.0)[:, None]
     h = build_hierarchy(["a"], ["tactical"])
     data = prepare(h, 1000 + np.arange(30.0) ** 1.5, U, None, paid)
-    accounts = Accounts(data, SATURATIONS["none"], True, {"decay": np.array([[0.5]]), "effect_tactical": np.array([[1.0]])})
-    table = roi_over_time([("a", money_over_time(accounts, "tactical", "a"))], data.time)
-    assert table["mean"].notna().sum() == 1 and np.isclose(table.contribution.sum(), caused(accounts, 0).sum()) and (table.contribution[1:10] > 0).all()
+    components = Decomposition(data, SATURATIONS["none"], True, {"decay": np.array([[0.5]]), "effect_tactical": np.array([[1.0]])})
+    table = roi_over_time([("a", money_over_time(components, "tactical", "a"))], data.time)
+    assert table["mean"].notna().sum() == 1 and np.isclose(table.contribution.sum(), caused(components, 0).sum()) and (table.contribution[1:10] > 0).all()

@@ -31,7 +31,7 @@ TREES = {  # levels: (tree, names of the levels)
 
 def signal(prior, media):
     "Share of the outcome's variance that the mean explains, and of the mean's that media explain, for every draw."
-    mean, y = prior.accounts.fitted(), groups_of(prior.idata)["prior_predictive"]["y"].values[0]
+    mean, y = prior.components.fitted(), groups_of(prior.idata)["prior_predictive"]["y"].values[0]
     return mean.var(axis=1) / y.var(axis=1), media.var(axis=1) / mean.var(axis=1), y
 
 
@@ -40,7 +40,7 @@ def drawn_worlds(model, seed):
     sim = simulate(model.hierarchy, periods=WEEKS, seed=seed, controls=["price", "season"])
     prior = model.sample_prior(sim.y, sim.U, sim.Z, sim.spend, draws=400, seed=seed)
     top = model.hierarchy.levels[-1]
-    explained, by_media, y = signal(prior, sum(draws for _, draws in prior.accounts.media(top)))
+    explained, by_media, y = signal(prior, sum(draws for _, draws in prior.components.media(top)))
     grown = y.std(axis=1) / sim.y.std()  # the refit measures the prior in the new world's standard deviations
     fair = (0.6 < explained) & (explained < 0.95) & (0.2 < by_media) & (by_media < 0.95) & (0.5 < grown) & (grown < 3)
     assert fair.sum() >= WORLDS
@@ -50,12 +50,12 @@ def drawn_worlds(model, seed):
 
 def quantities(drawn, rows=slice(None)):
     "{name: [S, n]} in the outcome's units: what worlds and fits have in common."
-    accounts = replace(drawn.accounts, values={k: v[rows] for k, v in flattened(drawn.variables).items()})
-    sizes = np.stack([accounts.size_of(i) for i in range(accounts.data.hierarchy.num_tacticals)], axis=1)
-    totals = np.stack([draws.sum(axis=1) for _, draws in accounts.media(accounts.data.hierarchy.levels[-1])], axis=1)
-    others = {name: accounts.values[name].reshape(len(sizes), -1) for name in ("control_effect", "sigma", "nu", "phi")
-              if name in accounts.values}
-    return {name: accounts.values[name] for name in ("decay", *accounts.curve.parameters)} | {"effect": sizes, "total": totals} | others
+    components = replace(drawn.components, values={k: v[rows] for k, v in flattened(drawn.variables).items()})
+    sizes = np.stack([components.size_of(i) for i in range(components.data.hierarchy.num_tacticals)], axis=1)
+    totals = np.stack([draws.sum(axis=1) for _, draws in components.media(components.data.hierarchy.levels[-1])], axis=1)
+    others = {name: components.values[name].reshape(len(sizes), -1) for name in ("control_effect", "sigma", "nu", "phi")
+              if name in components.values}
+    return {name: components.values[name] for name in ("decay", *components.curve.parameters)} | {"effect": sizes, "total": totals} | others
 
 
 def count(model, seed):

@@ -45,10 +45,10 @@ def draws_of(fit):
         for k, node in enumerate(nodes):
             found[name if node is None else f"{name}[{node}]"] = values.values[..., k] if values.ndim == 3 else values.values
     for level in ("tactical", "channel"):
-        for node, draws in fit.accounts.media(level):
+        for node, draws in fit.components.media(level):
             found[f"contribution_{level}[{node}]"] = draws.sum(axis=1).reshape(fit.sample_shape)
     for part, _ in fit.data.moving:
-        found |= {f"{part}[{when}]": fit.accounts.part(part)[:, t].reshape(fit.sample_shape) for when, t in WHEN.items()}
+        found |= {f"{part}[{when}]": fit.components.part(part)[:, t].reshape(fit.sample_shape) for when, t in WHEN.items()}
     return found
 
 

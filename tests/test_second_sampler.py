@@ -48,7 +48,7 @@ def test_a_fit_of_draws_has_the_mean_of_the_model(options):
     draws = {name: value.numpy()[None] for name, value in told.distribution().sample(50, seed=(3, 4))._asdict().items() if name != "y"}
     fit = mmm.from_draws(draws, data)
     made = told.at({name: value[0] for name, value in draws.items()} | {"y": data.y})
-    np.testing.assert_allclose(fit.accounts.fitted(), data.y_mean + data.y_sd * made["mean"].numpy(), rtol=1e-4)  # Hill's power has a floor
+    np.testing.assert_allclose(fit.components.fitted(), data.y_mean + data.y_sd * made["mean"].numpy(), rtol=1e-4)  # Hill's power has a floor
     np.testing.assert_allclose(fit.posterior.sigma.values[0], data.y_sd * draws["sigma"][0])
     assert set(fit.posterior) == set(mmm.draw_prior(data, 10, 0).variables)
 

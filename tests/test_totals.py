@@ -119,7 +119,7 @@ def test_a_range_holds_for_the_series_whatever_the_curve_and_the_flights(saturat
     prior = mmm.sample_prior(y, paid, spend=paid, draws=4000)
     for node, level, ends in (("c0", "channel", (0.5, 2.0)), ("c1p", "platform", (0.2, 0.4))):
         below = h.descendants(node)
-        roi = prior.accounts.node(level, node).sum(axis=1) / paid[below].to_numpy().sum()
+        roi = prior.components.node(level, node).sum(axis=1) / paid[below].to_numpy().sum()
         np.testing.assert_allclose(np.quantile(roi, [0.05, 0.95]), ends, rtol=0.1)
 
 
@@ -194,8 +194,8 @@ def test_an_outcome_of_two_signs(effect):
     y = pd.Series(rng.normal(size=156) + 0.2 * PAID.sum(axis=1).to_numpy(), WEEKS)
     y -= y.mean() - 1e-3
     prior = MMM(H, effect=effect).sample_prior(y, PAID, draws=200)
-    assert all(np.isfinite(values).all() for values in prior.accounts.values.values()) and np.isfinite(prior.accounts.fitted()).all()
-    size = prior.accounts.values["media_share"]
+    assert all(np.isfinite(values).all() for values in prior.components.values.values()) and np.isfinite(prior.components.fitted()).all()
+    size = prior.components.values["media_share"]
     if effect == "positive":
         assert 0.1 < np.median(size) < 0.3
     fit = MMM(H, effect=effect).fit(y, PAID, chains=1, warmup=60, draws=20, progress=False)
@@ -219,5 +219,5 @@ def test_splitting_a_line_at_random_moves_no_channel(line, split, shares):
     long = dict(chains=4, warmup=500, draws=2000, seed=1, progress=False)
     whole = MMM(sim.hierarchy).fit(sim.y, sim.U, sim.Z, sim.spend, **long)
     parts = MMM(build_hierarchy(finer)).fit(sim.y, parted(sim.U), sim.Z, parted(sim.spend), **long)
-    before, after = (np.stack([draws.sum(axis=1) for _, draws in fit.accounts.media("channel")]) for fit in (whole, parts))
+    before, after = (np.stack([draws.sum(axis=1) for _, draws in fit.components.media("channel")]) for fit in (whole, parts))
     assert (np.abs(after.mean(axis=1) - before.mean(axis=1)) < 0.1 * before.std(axis=1)).all()

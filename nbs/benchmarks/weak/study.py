@@ -39,7 +39,7 @@ def fit_and_score(model, kind, seed) -> dict:
         fit = (MODELS | PARTS)[model](market.hierarchy).fit(market.y, market.spend, market.Z, spend=market.spend, chains=4, warmup=400, draws=250,
                                                   threads=1, progress=False, seed=seed)
     seconds = time.perf_counter() - started
-    tacticals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(market.hierarchy.num_tacticals)], axis=1)
+    tacticals = np.stack([fit.components.tactical(i).sum(axis=1) for i in range(market.hierarchy.num_tacticals)], axis=1)
     row = {"model": model, "kind": kind, "seed": seed}
     for level in ("tactical", "channel"):
         found = scores(tacticals @ market.hierarchy.matrix("tactical", level), market.totals(level).to_numpy())

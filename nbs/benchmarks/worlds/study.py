@@ -34,7 +34,7 @@ def fit_and_score(candidate, kind, seed) -> dict:
         fit = CANDIDATES[candidate](world.hierarchy).fit(world.y, world.spend, world.Z, spend=world.spend, chains=2, warmup=400, draws=400,
                                                          threads=1, progress=False)
     row = {"candidate": candidate, "kind": kind, "seed": seed}
-    tacticals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(world.hierarchy.num_tacticals)], axis=1)
+    tacticals = np.stack([fit.components.tactical(i).sum(axis=1) for i in range(world.hierarchy.num_tacticals)], axis=1)
     for level in LEVELS:
         up = np.ones((tacticals.shape[1], 1)) if level == "total" else world.hierarchy.matrix("tactical", level)
         row |= {f"{level}_{name}": round(float(v), 4) for name, v in scores(tacticals @ up, world.totals(level).to_numpy()).items()}

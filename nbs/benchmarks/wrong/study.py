@@ -29,7 +29,7 @@ def fit_and_score(truth, seed) -> dict:
         warnings.simplefilter("ignore")  # what is wrong with the sampling is among the findings
         fit = MMM(sim.hierarchy).fit(*(table[HISTORY:] for table in (sim.y, sim.U, sim.Z, sim.spend)), U_history=None if truth == "untold past" else sim.U[:HISTORY],
                                      chains=4, warmup=500, draws=250, seed=seed, progress=False)
-    tacticals = np.stack([fit.accounts.tactical(i).sum(axis=1) for i in range(sim.hierarchy.num_tacticals)], axis=1)
+    tacticals = np.stack([fit.components.tactical(i).sum(axis=1) for i in range(sim.hierarchy.num_tacticals)], axis=1)
     row = {"truth": truth, "seed": seed}
     for level in ("tactical", "channel"):
         up = sim.hierarchy.matrix("tactical", level)
