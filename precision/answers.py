@@ -289,5 +289,5 @@ def decay_rates(
     interval: float = 0.9,  # probability inside the interval, equal tails
 ) -> pd.DataFrame:          # index tactical; mean, sd, lower, upper; half_life, _lower, _upper
     "Decay (mean, sd, interval) and half-life (median, interval) of every tactical, in periods."
-    names = self.hierarchy.names[self.hierarchy.levels[0]]
+    names = self.hierarchy.leaves
     return summarise_decay_rates(self.variables["decay"].values, names, interval)

@@ -197,7 +197,7 @@ def _carried_over(components) -> np.ndarray:
 def _look_at(components, prior) -> _Seen:
     "Baseline, media, totals and exposures."
     data, on = components.data, components.data.active
-    bottom = data.hierarchy.names[data.hierarchy.levels[0]]
+    bottom = data.hierarchy.leaves
     names = [name for name, shown in zip(bottom, on) if shown]
     media = np.zeros((components.size, len(data.y)))
     totals = np.full((components.size, len(on)), np.nan)
@@ -237,7 +237,7 @@ def _of_exposure(seen, z) -> list:
 
 def _of_prior(seen, priors, table) -> list:
     stated, h = stated_totals(priors, seen.prior, seen.components), seen.components.data.hierarchy
-    size = pd.Series(seen.totals.mean(axis=0), h.names[h.levels[0]])
+    size = pd.Series(seen.totals.mean(axis=0), h.leaves)
     return [media_prior_finding(stated[0].before, stated[0].after),
             *prior_findings(table, size, stated), decays_finding(table)]
 
@@ -278,6 +278,7 @@ def check_up(
     findings = (
         *sampling_findings(idata), sway_finding(pareto_k, periods), *residual,
         *_of_exposure(seen, z), *_of_prior(seen, priors, table), past_finding(components),
-        experiments_finding(experiments, components), *_of_identification(seen, priors, correlation),
+        experiments_finding(experiments, components),
+        *_of_identification(seen, priors, correlation),
         *_of_the_answer(seen, periods))
     return Checkup(findings, data.time, z, fitted, autocorrelation, pareto_k, correlation, table)

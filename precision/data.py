@@ -109,7 +109,8 @@ def _check_order(U, others, tacticals):
 # %% ../nbs/12_data.ipynb #d307ef80
 def _name_of(y) -> str:
     "The name that the outcome came with; \"\" where it has none."
-    name = y.columns[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "name", None)
+    alone = isinstance(y, pd.DataFrame) and y.shape[1] == 1
+    name = y.columns[0] if alone else getattr(y, "name", None)
     return name if isinstance(name, str) else ""
 
 # %% ../nbs/12_data.ipynb #0d52b5ea

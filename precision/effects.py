@@ -223,7 +223,7 @@ def size_of(self: PositiveEffect, components, i, response):
 # %% ../nbs/26_effects.ipynb #07e0612c
 @patch
 def efficiencies(self: PositiveEffect, values, sizes, components):
-    "The reported values with the efficiencies that `Decomposition` reads; here they are among them."
+    "The reported values with the efficiencies that `Decomposition` reads: they are among them."
     return values
 
 # %% ../nbs/26_effects.ipynb #53955242

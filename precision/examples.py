@@ -38,8 +38,8 @@ class Example:
         h, first, last = self.hierarchy, *self.y.index[[0, -1]]
         known = "truth unknown" if self.truth is None else "truth known"
         size = f"{h.num_tacticals} tacticals in {h.size(h.levels[-1])} {h.levels[-1]}s"
-        return (f"{self.name}: {len(self.y)} weeks, {first:%Y-%m-%d} to {last:%Y-%m-%d}; {size}; {known}. "
-                f"{self.about}")
+        span = f"{len(self.y)} weeks, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        return f"{self.name}: {span}; {size}; {known}. {self.about}"
 
 # %% ../nbs/16_examples.ipynb #5f19597e
 def _read(file) -> pd.DataFrame:
@@ -83,7 +83,8 @@ def _robyn_weekly() -> Example:
         table[list(ROBYN_EXPOSURE)].rename(columns=ROBYN_EXPOSURE),
         pd.DataFrame({"competitors": table["competitor_sales_B"]} | events),
         table[list(ROBYN_SPEND)].rename(columns=ROBYN_SPEND), None,
-        "Robyn's demonstration data, money in one currency. MIT, Facebook, Inc. and its affiliates.")
+        "Robyn's demonstration data, money in one currency. MIT, Facebook, Inc. and its "
+        "affiliates.")
 
 # %% ../nbs/16_examples.ipynb #a1fa6947
 EXAMPLES = {"tacticals_12": _tacticals_12, "robyn_weekly": _robyn_weekly}
@@ -92,7 +93,7 @@ EXAMPLES = {"tacticals_12": _tacticals_12, "robyn_weekly": _robyn_weekly}
 def load_example(
     name: str = None,  # "tacticals_12" or "robyn_weekly"; None: which there are
 ):                     # `Example`; without a name a table, one row an example
-    "Data that come with the package, ready for a fit; `PrecisionError` for a name that is not known."
+    "Data that come with the package, ready for a fit; `PrecisionError` for an unknown name."
     if name is not None:
         return choose("example", name, EXAMPLES)()
     rows = {name: (*(e := load()).U.shape, "known" if e.truth else "unknown", e.about)

@@ -77,8 +77,7 @@ def members(
 ) -> np.ndarray:            # positions, rising
     "Positions of the tacticals of a node."
     level = find_nodes([node], hierarchy, "an experiment")[node]
-    below = hierarchy.matrix(hierarchy.levels[0], level)
-    return np.flatnonzero(below[:, hierarchy.names[level].index(node)])
+    return np.flatnonzero(hierarchy.members(node, level))
 
 # %% ../nbs/29_experiments.ipynb #2265f784
 def _edges(time) -> pd.Index:

@@ -151,13 +151,13 @@ def stated_quantities(
              for level in h.levels}
     found["share of all media"] = sum(total[h.levels[-1]].values()) / (data.level * len(data.y))
     for node, (level, field, _) in stated_nodes(priors, h).items():
-        below = h.matrix(h.levels[0], level)[:, h.names[level].index(node)] > 0
+        below = h.members(node, level)
         whole = data.spend[:, below].sum() if field == "roi" else data.y.sum()
         found[f"{'ROI' if field == 'roi' else 'share'} of {node}"] = total[level][node] / whole
     if priors.half_life is not None or priors.decay is not None:
         decays = drawn.variables["decay"].values.reshape(-1, h.num_tacticals)
         found |= {f"decay of {name}": decays[:, i]
-                  for i, name in enumerate(h.names[h.levels[0]]) if data.active[i]}
+                  for i, name in enumerate(h.leaves) if data.active[i]}
     if priors.noise_scale != Priors().noise_scale:
         found["sigma, sd of the outcome"] = drawn.variables["sigma"].values.ravel() / data.y_sd
     return found
@@ -339,8 +339,8 @@ class PriorPlots(Plots):
     "The pictures of a prior."
 
     def __call__(self):  # the two axes
-        "Share of all media, and each channel's ROI (contribution a period, where nothing was spent)."
+        "Share of all media, and each channel's ROI (or contribution a period, without spend)."
         return plots.plot_prior(self._result.media_share(), *self._result._returns())
 
 
-Prior.plot = property(PriorPlots, doc="`prior.plot()` and `prior.plot.totals()`, ...: the pictures.")
+Prior.plot = property(PriorPlots, doc="The pictures: `prior.plot()`, `prior.plot.totals()`, ...")

@@ -74,7 +74,7 @@ def read_future(
     else:
         Z_new, unseen = as_pandas(Z_new, "Z_new"), ()
     U_new = as_pandas(U_new, "U_new")
-    U = _exposure(U_new, "U_new", data.hierarchy.names[data.hierarchy.levels[0]], None).to_numpy()
+    U = _exposure(U_new, "U_new", data.hierarchy.leaves, None).to_numpy()
     if not len(U):
         raise PrecisionError("U_new has no rows; give one for each new period")
     Z = _new_controls(Z_new, data, len(U)) if controls else np.zeros((len(U), len(data.controls)))
@@ -114,8 +114,8 @@ def _begin_to_move(Z, data):
     if moving := [name for name in new if np.ptp(before[name]) > 0]:
         known = ", ".join(map(repr, data.controls)) or "none"
         raise PrecisionError(
-            f"Z_new has the control {moving[0]!r}, which moves in the data too but is not among those "
-            f"of the fit ({known}); fit with it, or leave it out")
+            f"Z_new has the control {moving[0]!r}, which moves in the data too but is not among "
+            f"those of the fit ({known}); fit with it, or leave it out")
     seen = Z.frame.drop(columns=new)
     changes = (Z.frame[new] - before.iloc[0]).to_numpy()
     sds = np.array([Z.unit_sd[name] for name in new])
@@ -133,13 +133,13 @@ def newcomers_of(
     new = np.flatnonzero(~data.active & U.any(axis=0))
     for i in new:
         if not data.active[channel == channel[i]].any():
-            name, since = h.names[h.levels[0]][i], written(time[np.argmax(U[:, i] > 0)])
+            name, since = h.leaves[i], written(time[np.argmax(U[:, i] > 0)])
             raise PrecisionError(
                 f"{name!r} has exposure at {since}, and neither it nor another line of "
                 f"{h.names[h.levels[-1]][channel[i]]!r} had any in the {len(data.y)} periods of "
                 f"the fit, which end at {written(data.time[-1])}, so nothing is known about its "
                 "effect; fit data in which it ran, or set its exposure to 0")
-    return tuple(h.names[h.levels[0]][i] for i in new)
+    return tuple(h.leaves[i] for i in new)
 
 # %% ../nbs/44_forecast.ipynb #2776189f
 def newcomer_note(
@@ -154,12 +154,12 @@ def with_newcomers(
     components: Decomposition,
     newcomers: dict,  # {name: [S, N]} of lines without exposure, from the fit's group of this name
     future: Future,
-) -> Decomposition:        # with a decay, a curve and an efficiency for each line that begins to run
+) -> Decomposition:    # with a decay, a curve and an efficiency for lines that begin to run
     "The components, with what the tree expects of lines that begin to run."
     if not future.newcomers:
         return components
     h, known = components.data.hierarchy, components.values
-    new = np.isin(h.names[h.levels[0]], future.newcomers)
+    new = np.isin(h.leaves, future.newcomers)
     values = {name: np.where(np.isnan(value), known[name], value)
               for name, value in newcomers.items() if name in known}
     return replace(components, values=known | values, lines=_lines_with(new, components.data))
@@ -420,7 +420,7 @@ def inputs_of(
     stop: int,   # period after the last
 ) -> dict:       # arguments of `prepare` and `MMM.fit`
     "Some of the periods, as they came; exposure before them is history."
-    time, names = data.time[start:stop], data.hierarchy.names[data.hierarchy.levels[0]]
+    time, names = data.time[start:stop], data.hierarchy.leaves
 
     def frame(values, columns):
         return pd.DataFrame(values[start:stop], time, columns)

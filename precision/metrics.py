@@ -169,7 +169,7 @@ def _offline(hierarchy, offline_channels, downstream_metrics, metrics) -> Choice
         check_names(downstream, list(metrics), "downstream_metrics", complete=False)
     barred, late = {one: h.descendants(one, top) for one in channels}, set(downstream)
     who = sum(barred.values(), [])
-    online = {name: ~np.isin(h.names[h.levels[0]], who if name in late else [])
+    online = {name: ~np.isin(h.leaves, who if name in late else [])
               for name in metrics}
     return Choice(online, [
         Record("offline", name, channel, np.nan, np.nan, f"{name}: the offline channel {channel} "
@@ -201,7 +201,7 @@ class Metric:
         exposure: np.ndarray,  # [any, N]
     ) -> list:
         "(name, series) of the total and of every usable tactical."
-        names = self.data.hierarchy.names[self.data.hierarchy.levels[0]]
+        names = self.data.hierarchy.leaves
         parts = [(names[i], exposure[:, i]) for i in np.flatnonzero(self.usable)]
         return parts if len(parts) == 1 else [("total", exposure.sum(axis=1)), *parts]
 
@@ -269,7 +269,7 @@ def _is_zero(table) -> bool:
 # %% ../nbs/80_metrics.ipynb #d1fbdbfc
 def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
     "One metric through the door, or None when no tactical is left."
-    tacticals = hierarchy.names[hierarchy.levels[0]]
+    tacticals = hierarchy.leaves
     with _naming(name):
         table = _blank(table, tacticals, ~usable)
         if not usable.any() or _is_zero(table):
@@ -354,7 +354,7 @@ def read_metrics(
     U_metrics, y, Z, spend = _tables(U_metrics, y, Z, spend)
     y, controls = _outcome_first(hierarchy, y, U_metrics, Z, spend)
     shifted = _lag_records(lags, len(y), controls)
-    tacticals, history = hierarchy.names[hierarchy.levels[0]], max(lags.values())
+    tacticals, history = hierarchy.leaves, max(lags.values())
     measured = _availability(availability, list(U_metrics), tacticals, y.index)
     free = {name: measured.kept[name] & online.kept[name] for name in U_metrics}
     metrics = {name: _open(hierarchy, name, table, free[name], lags[name], history, y, Z, spend)

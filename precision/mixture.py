@@ -160,7 +160,7 @@ def decay_rates(
 ) -> pd.DataFrame:          # by tactical: decay (mean, sd, interval), half-life in periods
     "Decay and half-life, over the draws that have an estimate; `fits[metric]` has each metric's."
     draws, parts = self._mix(lambda name: self._accounts[name].values["decay"]), []
-    for i, tactical in enumerate(self.hierarchy.names[self.hierarchy.levels[0]]):
+    for i, tactical in enumerate(self.hierarchy.leaves):
         known = draws[~np.isnan(draws[:, i]), i]
         own = known[None, :, None] if len(known) else np.full((1, 1, 1), np.nan)
         parts.append(summarise_decay_rates(own, [tactical], interval))

@@ -39,7 +39,7 @@ def _below(data, level, node) -> list:
     "Positions of the tacticals of a node."
     h = data.hierarchy
     leaves = h.descendants(node, level)
-    return [i for i, leaf in enumerate(h.names[h.levels[0]]) if leaf in leaves]
+    return [i for i, leaf in enumerate(h.leaves) if leaf in leaves]
 
 
 def _spend_of(data, tacticals) -> np.ndarray:
@@ -335,7 +335,8 @@ def money_whenever(
 
 def _caused_by_more(components, i, value):
     "What more exposure would cause, per unit of all that there was [S, T]."
-    now, more = ((world.tactical(i) * value).T for world in (components, scaled(components, 1 + RAISE)))
+    worlds = (components, scaled(components, 1 + RAISE))
+    now, more = ((world.tactical(i) * value).T for world in worlds)
     return _by_cause(components, i, (more - now) / RAISE)
 
 

@@ -146,7 +146,8 @@ def roi_over_time(
     value=None,             # of a unit of the outcome, as for `Results.roi`
 ):                          # the array of axes
     "Every node's ROI over time, a panel each."
-    return plots.plot_contributions(self._result.roi_over_time(level, interval, by, value=value), unit="ROI")
+    table = self._result.roi_over_time(level, interval, by, value=value)
+    return plots.plot_contributions(table, unit="ROI")
 
 
 @patch
@@ -159,7 +160,8 @@ def response(
     currency: str = "currency",  # its name, for the axis: "€"
 ):                               # the array of axes
     "Every node's contribution against its money, a panel each."
-    table, unit = self._result.response(level, interval, nodes=nodes), plots.unit_of(self._result.data)
+    table = self._result.response(level, interval, nodes=nodes)
+    unit = plots.unit_of(self._result.data)
     return money.plot_response(table, unit=unit, currency=currency)
 
 # %% ../nbs/45a_pictures.ipynb #2dd9195c
@@ -172,12 +174,14 @@ def former_plot(
 
     @wraps(picture)
     def draw(self, *args, **options):
-        warnings.warn(f"plot_{name}() has another name now: {of}.plot.{name}(...)", PrecisionWarning, stacklevel=2)
+        warnings.warn(f"plot_{name}() has another name now: {of}.plot.{name}(...)",
+                      PrecisionWarning, stacklevel=2)
         return getattr(self.plot, name)(*args, **options)
 
     draw.__name__, draw.__qualname__ = f"plot_{name}", f"Results.plot_{name}"
     return draw
 
 
-for _name in ("fit", "contributions", "baseline", "totals", "decay", "waterfall", "roi", "roi_over_time", "response"):
+for _name in ("fit", "contributions", "baseline", "totals", "decay", "waterfall", "roi",
+              "roi_over_time", "response"):
     setattr(Results, f"plot_{_name}", former_plot(getattr(Plots, _name)))

@@ -235,7 +235,8 @@ def reported(
 def _reading_program(blocks, shapes):
     "(draws, inputs) -> (what is reported of them, centrings, draws in the centrings' coordinates)."
     sizes = free_sizes(blocks)
-    parts = [block.part for block in blocks if hasattr(block, "part") and block.part.partially_centred]
+    parts = [block.part for block in blocks if hasattr(block, "part")]
+    parts = [part for part in parts if part.partially_centred]
     real = lambda *shape: tf.TensorSpec(shape, tf.float64)
     signature = real(None, sum(sizes.values())), {k: real(*shape) for k, shape in shapes}
 
@@ -243,7 +244,8 @@ def _reading_program(blocks, shapes):
     def program(x, inputs):
         free = dict(zip(sizes, tf.split(x, list(sizes.values()), axis=-1)))
         state, _ = evaluate(blocks, x, inputs)
-        centrings = {f"{part.name}_centring": _learnt_centring(part, state, inputs) for part in parts}
+        centrings = {f"{part.name}_centring": _learnt_centring(part, state, inputs)
+                     for part in parts}
         for part in parts:
             free |= _centred_coordinates(part, state, inputs | centrings)
         moved = tf.concat([free[name] for name in sizes], axis=-1)
@@ -259,7 +261,7 @@ def read_draws(
     posterior: Posterior,  # whose blocks have made the draws
     x,                     # draws [S, dimension], float64
     inputs: dict,          # arrays in whose coordinates x stands
-) -> tuple:  # {name: reported values [S, ...]}, {centring: array}, x in these centrings' coordinates
+) -> tuple:  # {name: reported values [S, ...]}, {centring: array}, x in their coordinates
     "What is reported of draws, and where they put the centrings."
     with tf.device("CPU:0"):
         read = {name: value for name, value in inputs.items() if name not in MEDIA_ONLY}

@@ -199,7 +199,7 @@ def total_of_roi(
 ) -> float:         # share of the outcome's level
     "What a node with this ROI brings in an average period."
     h = data.hierarchy
-    below = h.matrix(h.levels[0], level)[:, h.names[level].index(node)] > 0
+    below = h.members(node, level)
     if data.spend is None or not (spend := data.spend[:, below].sum(axis=1).mean()):
         raise PrecisionError(f"Priors(roi) speaks of {node!r}, which has no spend; pass spend= to "
                              "fit, or use share=")
@@ -221,7 +221,7 @@ def total_of_share(
         raise PrecisionError(f"Priors(share) of {node!r}: the outcome's mean is {data.y_mean:g}, "
                              "and there is no share of that; use roi=, or media_share= for all "
                              "media")
-    if not (data.active @ h.matrix(h.levels[0], level))[h.names[level].index(node)]:
+    if not data.active[h.members(node, level)].any():
         raise PrecisionError(f"Priors(share) speaks of {node!r}, which has no exposure")
     return share * data.y_mean / data.level
 

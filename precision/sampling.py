@@ -22,7 +22,8 @@ from .data import is_number
 from .errors import PrecisionError, check_whole
 from .nuts import CHUNK, LOG_AVERAGE, LOG_STEP, STATS, fresh_adaptation
 from .patch import patch
-from .posterior import MEDIA_ONLY, Posterior, evaluate, learn_centring, read_draws, reported
+from .posterior import MEDIA_ONLY, Posterior, evaluate, learn_centring, read_draws
+from .posterior import reported
 from .program import Program
 from .storage import REMEDIES, Call, Checkpoint, cannot_write, identity, place_of
 from .storage import read_chunk, write_atomically
@@ -173,9 +174,9 @@ def _learn(self: Chain):
 @dataclass(frozen=True, eq=False)
 class PosteriorSamples:
     "Draws of the free parameters, with what the sampler said about each."
-    draws: np.ndarray          # [chain, draw, dimension], in the coordinates of each chain's centring
+    draws: np.ndarray          # [chain, draw, dimension], each chain in its centring's coordinates
     stats: dict                # {name: [chain, draw]}, names as ArviZ has them
-    inputs: tuple              # [chain] arrays with the centring, in whose coordinates the draws stand
+    inputs: tuple              # [chain] arrays with the centring of each chain
     seconds: dict              # "compile", "warmup", "sample"
     interrupted: bool = False  # was it stopped by hand?
 

@@ -194,7 +194,7 @@ def node(
 ) -> np.ndarray:  # [S, T] units of the outcome
     "Contribution of a node: the sum of its tacticals, draw by draw."
     h = self.data.hierarchy
-    below = np.flatnonzero(h.matrix(h.levels[0], level)[:, h.names[level].index(name)])
+    below = np.flatnonzero(h.members(name, level))
     return sum(self.tactical(i) for i in below)
 
 

@@ -170,7 +170,7 @@ def weight_records(
 def _understated(weights, metrics) -> list[Record]:
     "Tacticals without estimate in some metrics that have weight."
     h, without = next(iter(metrics.values())).data.hierarchy, {}
-    for i, tactical in enumerate(h.names[h.levels[0]]):
+    for i, tactical in enumerate(h.leaves):
         blind = tuple(name for name in metrics if not metrics[name].usable[i])
         if 0 < len(blind) < len(metrics):
             without.setdefault(blind, []).append(tactical)
