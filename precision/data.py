@@ -140,9 +140,8 @@ def prepare(
         Z, unit_sd, notes = Z.frame, Z.unit_sd, Z.notes
     came = {"y": y, "U": U, "Z": Z, "spend": spend, "U_history": U_history}
     y, U, Z, spend, U_history = (as_pandas(table, what) for what, table in came.items())
-    name = _name_of(y)
     _check_order(U, {"spend": spend, "U_history": U_history}, tacticals)
-    y, index = _outcome(y, (U, Z, spend))
+    (y, index), name = _outcome(y, (U, Z, spend)), _name_of(y)
     U = _exposure(U, "U", tacticals, index)
     controls = _controls(Z, index, hierarchy)
     _check_size(len(y), controls.shape[1] if unit_sd is None else 0)
