@@ -101,19 +101,33 @@ def table(header, rows):
     return [row(*pick[0]), "|" + "---|" * len(filled), *(row(*cells) for cells in pick[1:]), ""]
 
 
+def comments(symbol):
+    "{parameter: its comment}, of starred ones too, which fastcore takes for a comment on what is returned."
+    found = {} if isinstance(symbol, property) else dict(docments(symbol))
+    starred = [p.name for p in parameters(symbol) if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)] if found else []
+    if starred and inspect.isfunction(symbol):
+        source = inspect.getsource(symbol)
+        for name in starred:
+            comment = re.search(rf"^ *\*+{name}\b[^#\n]*# *(.+)$", source, re.M)
+            found[name] = comment and comment[1]
+        end = re.search(r"^ *\)[^#\n]*: *# *(.+)$", source, re.M)
+        found["return"] = end and end[1]
+    return found
+
+
 def parameter_table(symbol):
     "The commented parameters of a symbol as a table, or nothing where no parameter has a comment."
-    comments = {} if isinstance(symbol, property) else docments(symbol)
-    if not any(comments.values()):
+    meaning = comments(symbol)
+    if not any(meaning.values()):
         return []
     rows = []
     for parameter in parameters(symbol):
         default = "" if parameter.default is parameter.empty else code(default_value(parameter.default))
         kind = code(type_name(parameter.annotation))
-        rows.append((code(parameter.name), kind, default, comments.get(parameter.name) or ""))
-    if not inspect.isclass(symbol) and comments.get("return"):
+        rows.append((code(parameter.name), kind, default, meaning.get(parameter.name) or ""))
+    if not inspect.isclass(symbol) and meaning.get("return"):
         result = code(type_name(inspect.signature(symbol).return_annotation))
-        rows.append(("*returns*", result, "", comments["return"]))
+        rows.append(("*returns*", result, "", meaning["return"]))
     return table(("Parameter", "Type", "Default", "Meaning"), rows)
 
 

@@ -38,8 +38,7 @@ LONGEST_CELL, MEAN_CELL = 30, 15  # lines of exported code
 LEAST_ASSERTS = 2  # to an exported cell, over all
 LONGEST_MODULE = 400  # lines
 CHECKED = r"^\s*assert\b|\braises\(|complaint_of\(|expect_error|shows_error"
-# What was true when the rules came, as upper bounds: they only fall, and what is mended is taken out.
-TODAY = json.loads((Path(__file__).parent / "files" / "layout.json").read_text())
+EXCEPTIONS = {}  # {chapter: (cells above, why)}: may only shrink, and holds at most five
 
 
 def name_of(path):
@@ -162,32 +161,29 @@ def test_sidebar_lists_every_notebook_in_order():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
 def test_lines_of_code_fit_the_column(path):
     long = [line for kind, source in cells(path) if kind == "code" for line in source.splitlines() if len(line) > WIDEST]
-    assert len(long) <= TODAY["long lines"].get(name_of(path), 0), "\n".join(long)
+    assert not long, "\n".join(long)
 
 
 @pytest.mark.parametrize("path", NUMBERED, ids=name_of)
 def test_exported_cells_are_short(path):
     long = [source for source in exported_cells(path) if lines_of(source) > LONGEST_CELL]
-    assert len(long) <= TODAY["long cells"].get(name_of(path), 0), "\n\n".join(source[:200] for source in long)
+    allowed, why = EXCEPTIONS.get(path.name, (0, ""))
+    assert len(long) <= allowed, "\n\n".join(source[:200] for source in long)
+    assert len(EXCEPTIONS) <= 5 and (why or not allowed)
 
 
 def test_exported_cells_are_short_and_checked_over_all():
     lengths = [lines_of(source) for path in NUMBERED for source in exported_cells(path)]
     shown = [source for path in NUMBERED for kind, source in cells(path) if kind == "code" and "export" not in source.split("\n")[0]]
     checks = sum(len(re.findall(CHECKED, source, re.M)) for source in shown if "hide" not in source[:30])
-    assert sum(lengths) / len(lengths) <= TODAY.get("mean cell", MEAN_CELL)
-    assert checks / len(lengths) >= TODAY.get("asserts", LEAST_ASSERTS)
+    assert sum(lengths) / len(lengths) <= MEAN_CELL
+    assert checks / len(lengths) >= LEAST_ASSERTS
 
 
 @pytest.mark.parametrize("path", NUMBERED, ids=name_of)
 def test_modules_are_short(path):
     lines = (ROOT / "precision" / f"{module_of(path)}.py").read_text().count("\n")
-    assert lines <= TODAY["long modules"].get(name_of(path), LONGEST_MODULE)
-
-
-def test_bounds_are_of_chapters_that_exist():
-    named = {name for bounds in TODAY.values() if isinstance(bounds, dict) for name in bounds}
-    assert not named - {name_of(path) for path in NOTEBOOKS}
+    assert lines <= LONGEST_MODULE
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
