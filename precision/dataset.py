@@ -39,7 +39,7 @@ PASTS = {  # exposure in ordinary periods [H + T, N] -> [N]
 @dataclass(frozen=True, eq=False)
 class Dataset:
     "Checked data in the user's units, with their scaled form as properties. Made by `prepare`."
-    hierarchy: Hierarchy
+    hierarchy: Hierarchy              # the tree of the media
     time: pd.Index                    # [T] dates (of a period, its start) or integers
     y: np.ndarray                     # [T] outcome
     U: np.ndarray                     # [T, N] exposure, in the hierarchy's order
