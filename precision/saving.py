@@ -25,7 +25,7 @@ from xarray.backends import H5NetCDFStore
 from .data import Dataset
 from .errors import PrecisionError
 from .experiments import from_record, to_record
-from .groups import (
+from .stored_groups import (
     check_schema, columnwise, data_groups, dataset_of, moving_of, optional, schema)
 from .hierarchy import Hierarchy
 from .laws import Law, law_from
