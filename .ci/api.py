@@ -180,7 +180,8 @@ def find_symbol(name):
             module = symbol = importlib.import_module(module_name)
             for part in name.split("."):
                 symbol = inspect.getattr_static(symbol, part, None)
-            return (plain(symbol), module) if symbol is not None else None
+            if symbol is not None and getattr(symbol, "__objclass__", None) is not object:  # else of a namesake
+                return plain(symbol), module
     return None
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import nbdev.processors
 import smalldocs.layout
 import smalldocs.site
-from api import code_of, defined_names, find_symbol, line_number, public_name, reference, shown_name
+from api import code_of, defined_names, find_symbol, is_former, line_number, public_name, reference, shown_name
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -77,6 +77,13 @@ def without_doubles(cells):
     "The cells without the references that nbdev adds where a chapter has its own: the last of a name stays."
     last = {documented(cell): n for n, cell in enumerate(cells) if documented(cell)}
     return [cell for n, cell in enumerate(cells) if last.get(documented(cell), n) == n]
+
+
+def of_no_interest(cell):
+    "Whether a cell documents what a reader does not call: a method with underscores, or one that only keeps a former name."
+    name = documented(cell)
+    found = find_symbol(name) if name else None
+    return found is not None and (name.rpartition(".")[2].startswith("__") or is_former(code_of(found[0])))
 
 
 def write_references(notebook):
@@ -211,7 +218,7 @@ def stage():
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
     for path, notebook in notebooks.items():
-        notebook["cells"] = without_doubles(notebook["cells"])
+        notebook["cells"] = [cell for cell in without_doubles(notebook["cells"]) if not of_no_interest(cell)]
         if not address[path].startswith(REFERENCE):
             notebook["cells"] = in_reading_order(notebook["cells"])
         describe_pictures(notebook)
