@@ -10,7 +10,7 @@ _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "errors",
     "PrecisionWarning": "errors",
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
-    "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
+    "load_example": "examples", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)
 
@@ -19,7 +19,7 @@ def __getattr__(name):
     # Loaded on first use: TensorFlow and ArviZ take seconds, a hierarchy takes none.
     if name not in _HOME:
         raise AttributeError(f"module 'precision' has no attribute {name!r}")
-    if _HOME[name] not in ("errors", "hierarchy"):
+    if _HOME[name] not in ("errors", "hierarchy", "examples"):
         import_module("tensorflow_probability")  # before TensorFlow: then it loads only what is asked for
     return getattr(import_module(f"precision.{_HOME[name]}"), name)
 

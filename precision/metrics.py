@@ -228,7 +228,7 @@ def _scored_controls(data, history):
 # %% ../nbs/80a_metrics.ipynb #d71de0bb
 @contextmanager
 def _naming(metric):
-    "Messages of the door, in the words of the ensemble."
+    "Messages about data, in the words of the ensemble."
     try:
         yield
     except PrecisionError as error:
@@ -268,7 +268,7 @@ def _is_zero(table) -> bool:
 
 # %% ../nbs/80a_metrics.ipynb #d1fbdbfc
 def _open(hierarchy, name, table, usable, lag, history, y, Z, spend):
-    "One metric through the door, or None when no tactical is left."
+    "One metric, matched and checked, or None when no tactical is left."
     tacticals = hierarchy.leaves
     with _naming(name):
         table = _blank(table, tacticals, ~usable)

@@ -110,7 +110,7 @@ def _blocks(self: MMM) -> tuple:
 @patch
 def prepared(
     self: MMM,
-    data: Dataset,  # that went through the door: from `prepare`
+    data: Dataset,  # matched and checked: from `prepare`
 ) -> Dataset:       # the same, with this model's baseline, its past, and its ordinary period
     "The data with what this model assumes of them."
     ordinary = "paid" if self.measure == "total" else "mean"
@@ -185,7 +185,7 @@ def draw_prior(
     draws: int,     # to be made
     seed: int,      # the same seed gives the same draws
 ) -> Prior:
-    "`Prior` with so many draws, for data that went through the door."
+    "`Prior` with so many draws, for data that were matched and checked."
     draws, seed = check_whole("draws", draws, 1), check_whole("seed", seed, 0)
     rng = np.random.default_rng(seed)
     return _prior_of(self, data, self.posterior(data), draws, rng)
@@ -224,7 +224,7 @@ class Task(NamedTuple):
 
 # %% ../nbs/52_model.ipynb #b7c58aa2
 def _task(mmm, given, experiments, holdout) -> Task:
-    "Data through the door, and the posterior that they make."
+    "Data, matched and checked, and the posterior that they make."
     started = time.perf_counter()
     data, held = prepare(mmm.hierarchy, *given), None
     if holdout is not None:
