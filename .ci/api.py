@@ -12,6 +12,7 @@ from nbdev.config import get_config
 from nbdev.doclinks import NbdevLookup
 
 LINE = 88
+HERE = {"module": None}  # the module whose page is written: of namesakes, its own is meant
 MANY = 5  # parameters of a method in a table of methods
 CALLED = {  # classes that a reader meets by another name
     "Plots": "Fit.plot",
@@ -175,7 +176,7 @@ def find_symbol(name):
     if package is None:
         raise SystemExit("The package is not installed: pip install -e '.[dev]'")
     first = name.partition(".")[0]
-    for module_name, symbols in package["syms"].items():
+    for module_name, symbols in sorted(package["syms"].items(), key=lambda item: item[0] != HERE["module"]):
         if f"{module_name}.{first}" in symbols:
             module = symbol = importlib.import_module(module_name)
             for part in name.split("."):

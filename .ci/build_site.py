@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import nbdev.processors
 import smalldocs.layout
 import smalldocs.site
-from api import code_of, defined_names, find_symbol, is_former, line_number, public_name, reference, shown_name
+from api import HERE, code_of, defined_names, find_symbol, is_former, line_number, public_name, reference, shown_name
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -217,13 +217,16 @@ def stage():
 
     notebooks = {path: json.loads(path.read_text()) for path in STAGE.rglob("*.ipynb")}
     address = {path: path.relative_to(STAGE).with_suffix(".html").as_posix() for path in notebooks}
+    anchors = {}
     for path, notebook in notebooks.items():
+        HERE["module"] = f"{get_config().lib_path.name}.{path.stem}"
         notebook["cells"] = [cell for cell in without_doubles(notebook["cells"]) if not of_no_interest(cell)]
         if not address[path].startswith(REFERENCE):
             notebook["cells"] = in_reading_order(notebook["cells"])
         describe_pictures(notebook)
         fold_source(notebook)
-    anchors = {address[path]: write_references(notebook) for path, notebook in notebooks.items()}
+        anchors[address[path]] = write_references(notebook)
+    HERE["module"] = None
     link = linker(anchors)
     for path, notebook in notebooks.items():
         front = notebook["cells"][0]
