@@ -174,7 +174,7 @@ def test_no_picture_is_missing_here():
 
 BEHIND = {  # functions that make axes: public methods of the list above end in them
     "plot_fit", "plot_contributions", "plot_totals", "plot_decay", "plot_waterfall", "plot_prior", "plot_against_prior", "plot_roi",
-    "panels", "plot_forecast", "plot_folds", "plot_checkup", "plot_comparison", "weights", "plot", "_plot_differences", "_draw_tree"}
+    "panels", "plot_forecast", "plot_folds", "plot_checkup", "plot_comparison", "weights", "plot", "_plot_differences", "draw_tree"}
 
 
 def test_whoever_makes_axes_is_known():
