@@ -192,7 +192,7 @@ def response(
     self: Results,
     level: str = None,      # a level of the hierarchy; by default the top one
     interval: float = 0.9,  # probability inside the interval, equal tails
-    factors=FACTORS,        # multiples of the node's media, a list
+    factors: list = FACTORS,  # multiples of the node's media
     nodes=None,             # some of the level's nodes, a list; all by default
 ) -> pd.DataFrame:          # long frame: node, factor, spend, mean, lower, upper
     "What a node would have brought with more or less money, all else the same."

@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .draws import MAX_PARETO_K, VERDICTS
 from .hierarchy import as_text
-from .plots import few_dates
+from .plots import few_dates, settings
 from .prior_checks import MOST_LEFT
 from .residual_checks import MAX_MEMORY, MAX_SCORE
 
@@ -192,8 +192,8 @@ def plot_checkup(
     "Residuals and what else supports the verdicts."
     verdicts = {finding.check: finding.verdict for finding in checkup.findings}
     rows = [["time", "time"], ["lags", "fitted"], ["pareto", "pareto"], ["heat", "left"]]
-    with plt.rc_context({"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 9,
-                         "ytick.labelsize": 9, "axes.titlesize": 10}):
+    with settings({"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 9,
+                   "ytick.labelsize": 9, "axes.titlesize": 10}):
         fig, axes = plt.subplot_mosaic(rows, figsize=(8, 11), height_ratios=[1, 1.1, 1, 1.9],
                                        layout="constrained")
         for name, (draw, check) in PANELS.items():
