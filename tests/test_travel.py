@@ -64,6 +64,13 @@ def same(a, b):
     return repr(a) == repr(b)
 
 
+BY_ARVIZ = ("pareto", "k")  # its sums over a slice depend on where in memory the slice begins
+
+
+def same_answer(name, a, b):
+    return same(a, b) or name in BY_ARVIZ and np.allclose(a, b, rtol=1e-9, equal_nan=True)
+
+
 def fitted(**options):
     mmm = MMM(TREE, **options)
     tests = [LiftTest("tv", WEEKS[20], WEEKS[23], lift=1e5, se=1e5, change=-0.5)] + [CostTarget("tv", 1.0, 1.0)] * ("effect" not in options)
@@ -121,7 +128,7 @@ def test_a_fit_that_was_asked_nothing_and_one_that_was_asked_all_travel_and_answ
     for way in ("pickle", "pickle, asked", "file and pickle"):
         told = answers(travelled[way])
         assert told.keys() == expected.keys()
-        assert not [name for name in told if not same(told[name], expected[name])], way
+        assert not [name for name in told if not same_answer(name, told[name], expected[name])], way
     for way in travelled.keys() - {"pickle", "pickle, asked", "file and pickle"}:
         assert same(travelled[way].roi(), expected["roi"]) and same(ask(travelled[way], "prior_vs_posterior"), expected["prior_vs_posterior"]), way
 
