@@ -41,6 +41,7 @@ from precision.identification import (
 )
 from .noise import IntegratedNoise
 from .patch import patch
+from .periods import written
 from precision.prior_checks import (
     contraction,
     decays_finding,
@@ -168,10 +169,6 @@ def _thinned(components) -> Decomposition:
     step = -(-components.size // DRAWS)
     return replace(components, values={name: v[::step] for name, v in components.values.items()})
 
-
-def _label(time) -> str:
-    return str(time).removesuffix(" 00:00:00")
-
 # %% ../nbs/47_checkup.ipynb #c205760f
 @dataclass(frozen=True)
 class _Seen:
@@ -269,7 +266,7 @@ def check_up(
     pareto_k = elpd_of(loo(_single_periods(idata, components, noise, priors)))["pareto_k"]
     components = _thinned(components)
     data, seen = components.data, _look_at(components, prior)
-    periods, explained = list(map(_label, data.time)), seen.baseline + seen.media
+    periods, explained = list(map(written, data.time)), seen.baseline + seen.media
     drawn = scores(data.y - seen.baseline - seen.media, noise, components.values, draws=True)
     z, fitted = drawn.mean(axis=0), explained.mean(axis=0)
     autocorrelation, residual = residual_findings(z, fitted, noise, periods, drawn)

@@ -16,23 +16,20 @@ from .draws import MAX_PARETO_K, comparison_weights, elpd_of
 from .errors import PrecisionError, choose
 from .hierarchy import as_text
 from .model import Fit
+from .periods import written
 
 # %% ../nbs/61_comparison.ipynb #b726de65
-def _day(time) -> str:
-    return str(time).removesuffix(" 00:00:00")
-
-
 def _difference(a, b) -> str:
     "How the outcomes of two data sets differ; empty where they do not."
     if len(a.time) != len(b.time) or not (a.time == b.time).all():
-        spans = (f"{len(time)} periods from {_day(time[0])} to {_day(time[-1])}"
+        spans = (f"{len(time)} periods from {written(time[0])} to {written(time[-1])}"
                  for time in (a.time, b.time))
         alone = a.time.symmetric_difference(b.time)
-        only = f"; only one of them has {_day(alone[0])}" if len(alone) else ""
+        only = f"; only one of them has {written(alone[0])}" if len(alone) else ""
         return " against ".join(spans) + only
     if len(rows := np.flatnonzero(a.y != b.y)):
         t = rows[0]
-        return (f"y differs in {len(rows)} of {len(a.y)} periods, first in {_day(a.time[t])}: "
+        return (f"y differs in {len(rows)} of {len(a.y)} periods, first in {written(a.time[t])}: "
                 f"{a.y[t]:,.6g} against {b.y[t]:,.6g}")
     return ""
 
