@@ -25,6 +25,7 @@ from pathlib import Path
 import nbdev.test
 import nbformat
 import numpy as np
+import pandas as pd
 from execnb.shell import CaptureShell
 from fastcore.xtras import obj2dict
 from nbclient import NotebookClient
@@ -86,6 +87,7 @@ class Recorder(CaptureShell):
         print(subprocess.run(command, shell=True, capture_output=True, text=True).stdout, end="")
 
     def run_all(self, notebook, preproc, **options):
+        pd.reset_option("^display")  # nor are the settings of one notebook those of the next
         cells = [cell for cell in notebook.cells if not preproc(cell)]
         for cell in cells:
             cell.outputs = []
