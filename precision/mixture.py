@@ -145,6 +145,12 @@ def _ask(self: EnsembleResult, question, *about):
 
 
 @patch
+def _worlds(self: EnsembleResult) -> list:
+    "(components, places of their draws among all draws) of every fit that gives some."
+    return [(self._accounts[name], part.places) for name, part in self._chosen.parts.items()]
+
+
+@patch
 def _predictive(self: EnsembleResult):
     def of(name):
         groups = groups_of(self.fits[name].idata)
