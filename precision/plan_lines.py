@@ -107,7 +107,8 @@ def _rest(self: Line, x, order) -> Tail:
     decay, level, *shape = (v[order] for v in (self.decay, self.settled, *self.shape))
     slope_of, bend_of = self.derivatives
     if self.kinked:
-        left = 1 / np.expm1(-shape[-1] * np.log(np.maximum(decay, 1e-300)))
+        share = decay ** shape[-1]
+        left = share / (1 - share)
         return Tail(*(left * of(x, *shape) for of in (
             lambda a, *own: self.curve.formula(np, a, *own), slope_of, bend_of)))
     slope, bend = slope_of(level, *shape), bend_of(level, *shape)
