@@ -18,6 +18,7 @@ from .answers import Results
 from .errors import PrecisionError, choose
 from .hierarchy import as_text
 from .patch import patch
+from .periods import written
 from .plan_values import PlanValues, values_of
 from .plans import Plan
 from .plots import Thousands, styled
@@ -33,6 +34,9 @@ def _check_same_periods(plan, against):
     if len(plan.time) != len(against.time):
         raise PrecisionError(f"the plan has {len(plan.time)} periods and the one it is held "
                              f"against {len(against.time)}; plan the same periods in both")
+    if not plan.time.equals(against.time):
+        raise PrecisionError(f"the plan begins at {written(plan.time[0])} and the one it is held "
+                             f"against at {written(against.time[0])}; plan the same periods in both")
     if plan.after != against.after or not np.array_equal(plan.value, against.value):
         raise PrecisionError("the two plans have different values of the outcome or different "
                              "media after them; make both with the same value= and after=")

@@ -303,6 +303,14 @@ def prices(
     found = mean_and_interval(prices.T, interval)
     return table.assign(price=found["mean"], lower=found["lower"], upper=found["upper"])
 
+# %% ../nbs/76_optimum.ipynb #c3dbdaf7
+def _refuse_moved(plan, task):
+    "Raise for a line that limits lock and a plan changes."
+    differ = np.abs(plan.spend.to_numpy() - task.plan.spend.to_numpy()).max(axis=0)
+    for i in np.setdiff1d(np.flatnonzero(differ > 1e-9 * plan.total), task.decision.lines):
+        raise PrecisionError(f"the plan does not keep the lock of {plan.hierarchy.leaves[i]}: it is "
+                             f"up to {differ[i]:,.6g} a period away; change the plan, or the limit")
+
 # %% ../nbs/76_optimum.ipynb #05b87f8b
 @patch
 def gap(
@@ -312,6 +320,7 @@ def gap(
 ) -> float:                 # a share of what the best plan may bring
     "No plan under these limits brings more, on average, by a larger share than this."
     task = task_of(self.result, self.against or self.plan, limits, over)
+    _refuse_moved(self.plan, task)
     own = decision_of(self.plan, task.limits, task.decision.lines, over)
     decision = replace(own, plan=task.plan)
     polytope = polytope_of(task.limits, decision, task.ranges)

@@ -69,7 +69,7 @@ def decision_of(
     base[:, lines] = 0.0
     shapes = [np.eye(periods) if over == "periods" else _shape_of(spend[:, i], periods)[:, None]
               for i in lines]
-    shape = np.array(shapes).reshape(len(lines), periods, -1)
+    shape = np.array(shapes).reshape(len(lines), periods, periods if over == "periods" else 1)
     return Decision(plan, lines, base, shape, over)
 
 
@@ -93,6 +93,7 @@ class Polytope:
     caps: np.ndarray     # [L, C, k] adstock of a line per unit of its directions
     most: np.ndarray     # [L, C] the highest allowed; inf: any
     scale: float         # money of an ordinary decision, for arithmetic
+    locked: object = 0.0  # [R] money of rows that stays
 
 # %% ../nbs/74a_polytope.ipynb #190c6045
 def _caps_of(decision, ranges, seen):
@@ -111,6 +112,16 @@ def _caps_of(decision, ranges, seen):
         room = np.where(caps[..., 0] > 0, most / caps[..., 0], np.inf).min(axis=1, initial=np.inf)
     return np.ones((count, 1, 1)), room[:, None]
 
+# %% ../nbs/74a_polytope.ipynb #4b6e99d4
+def _scale_of(plan, lower, upper, unit, most) -> float:
+    "Money of an ordinary decision: the total, or whatever else says how much may be spent."
+    if np.isfinite(upper[0]) and upper[0] > 0:
+        return upper[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(unit[:, None] > 0, most / unit[:, None], np.inf)
+    ends = np.concatenate([lower, upper, room.ravel()])
+    return max(plan.total, ends[np.isfinite(ends)].max(initial=0)) or 1.0
+
 # %% ../nbs/74a_polytope.ipynb #dc416e56
 def polytope_of(
     limits: Limits,
@@ -126,8 +137,9 @@ def polytope_of(
     lower = np.array([row.lower for row in rows]) - stays
     upper = np.array([row.upper for row in rows]) - stays
     caps, most = _caps_of(decision, ranges, limits.seen)
-    scale = max(decision.plan.total, upper[0] if np.isfinite(upper[0]) else 0.0, 1e-300)
-    found = Polytope(tuple(row.name for row in rows), weights, lower, upper, caps, most, scale)
+    scale = _scale_of(decision.plan, lower, upper, np.abs(caps).max(axis=(1, 2)), most)
+    names = tuple(row.name for row in rows)
+    found = Polytope(names, weights, lower, upper, caps, most, scale, stays)
     _refuse_locked(found, stays)
     return found
 
@@ -137,10 +149,17 @@ def _refuse_locked(polytope, stays):
     still = ~polytope.rows.any(axis=1)
     for r in np.flatnonzero(still & ((polytope.lower > 1e-9 * polytope.scale)
                                      | (polytope.upper < -1e-9 * polytope.scale))):
-        least, most = (end[r] + stays[r] for end in (polytope.lower, polytope.upper))
         raise PrecisionError(f"the limit of {polytope.names[r]} cannot be met: all of its money, "
-                             f"{stays[r]:,.6g}, is locked, and it should be {least:,.6g} to "
-                             f"{most:,.6g}; unlock a line of it, or change the limit")
+                             f"{stays[r]:,.6g}, is locked, and it should be "
+                             f"{' and '.join(_asked(polytope, r))}; unlock a line of it, or change "
+                             "the limit")
+
+
+def _asked(polytope, r) -> list:
+    "What a row asks, in words."
+    ends = ("at least", polytope.lower[r]), ("at most", polytope.upper[r])
+    stays = np.broadcast_to(polytope.locked, len(polytope.names))[r]
+    return [f"{word} {end + stays:,.6g}" for word, end in ends if np.isfinite(end)]
 
 # %% ../nbs/74a_polytope.ipynb #f0522281
 @patch
@@ -193,9 +212,10 @@ def check_possible(
     if not n:
         raise PrecisionError("nothing may move: every line is locked or costs nothing; unlock one")
     slack = sp.hstack([matrix, -sp.csr_array(np.ones((matrix.shape[0], 1)))])
-    found = linprog(np.r_[np.zeros(n), 1.0], slack, ends, bounds=(0, None), method="highs")
+    found = linprog(np.r_[np.zeros(n), 1.0], slack, ends, bounds=(0, None), method="highs",
+                    options=TIGHT)
     missing = found.x[-1]
-    if missing > 1e-7:
+    if missing > 1e-9:
         marginals = found.ineqlin.marginals
         raise PrecisionError(_clash(polytope, marginals, missing, names, lines))
 
@@ -211,8 +231,7 @@ def _clash(polytope, marginals, missing, names, lines) -> str:
             continue
         r = polytope.names.index(names[m])
         end = "at most" if m < over else "at least"
-        amount = polytope.upper[r] if m < over else polytope.lower[r]
-        said.append(f"{names[m]} {end} {amount:,.6g}")
+        said += [f"{names[m]} {asked}" for asked in _asked(polytope, r) if asked.startswith(end)]
     short_by = missing * polytope.scale / max(np.abs(marginals).max(), 1e-12)
     return (f"the limits clash: {'; '.join(dict.fromkeys(said))}. No plan meets all of them; they "
             f"are {short_by:,.6g} apart. Loosen one of them" +
