@@ -211,7 +211,7 @@ def climb(
         off = _off(problem, state, residuals, max(abs(near.value), 1e-3))
         if off < best[0]:
             best, when = (off, state, here), steps
-        if off < 1 or (best[0] < 1e4 and steps > when + 5):
+        if off < 1 or (best[0] < 1e4 and steps > when + 15):
             break
         try:
             state = _onward(problem, state, residuals, near.bend)

@@ -201,3 +201,269 @@ def test_random_trees_agree_with_cvxpy(block):
             used = (cells * money(best)).sum()
             assert low - 1e-6 * case.spend.sum() <= used <= high + 1e-6 * case.spend.sum(), (seed, low, used, high)
         assert np.array_equal(money(best)[:, case.locked], case.spend[:, case.locked])
+
+
+# Random plans never beat the bound
+
+
+@pytest.mark.parametrize("over", ["totals", "periods"])
+@pytest.mark.parametrize("curve, shape", [("michaelis_menten", {"saturation_level": (0.2, 0.9)}), ("logistic", {"logistic_rate": (0.5, 5)}), ("none", {})])
+def test_no_feasible_plan_beats_value_and_gap(curve, shape, over):
+    rng = np.random.default_rng(7)
+    tree = {"tv": {"zdf": ["spot", "sponsor"]}, "search": {"google": ["brand", "generic"]}}
+    data = data_of(tree, rng.gamma(2, 1, (60, 4)) * 50, rng.gamma(2, 1, (60, 4)) * 100)
+    draws = {name: rng.uniform(*ends, (20, 4)) for name, ends in shape.items()}
+    world = world_of(data, rng.uniform(0, 0.8, (20, 4)), rng.gamma(2, 20, (20, 4)), curve, **draws)
+    plan = world.plan(6)
+    limits = Limits(total=plan.total, nodes={"tv": (0.3 * plan.total, 0.6 * plan.total), "brand": (None, 0.4 * plan.total)}, seen=False)
+    best = world.optimize(plan, limits, over=over)
+    top = best.evaluation.value.mean() * (1 + best.gap + 1e-9)
+    assert best.gap < 1e-6
+    shapes = plan.spend.to_numpy() / plan.spend.to_numpy().sum(axis=0)
+    tried = beaten = 0
+    while tried < 10_000:  # money of lines by halves, near the best and far from it
+        share = rng.dirichlet(np.ones(4), 4000) if tried % 2 else rng.dirichlet(20 * money(best).sum(axis=0) / plan.total + 0.05, 4000)
+        totals = plan.total * share[(share[:, :2].sum(axis=1) >= 0.3) & (share[:, :2].sum(axis=1) <= 0.6) & (share[:, 2] <= 0.4)]
+        tried += len(totals)
+        spread = totals[:, None] * (shapes if over == "totals" else rng.dirichlet(np.ones(6), (len(totals), 4)).transpose(0, 2, 1))
+        beaten += int((mean_of(best, spread) > top).sum())
+    assert not beaten
+
+
+def mean_of(best, plans):
+    "What many plans [K, P, N] bring on average [K], with one recursion over plans and draws."
+    values = best.task.values
+    assert np.isclose(brought(values, money(best)[None])[0], best.evaluation.value.mean(), rtol=1e-6)
+    return brought(values, plans)
+
+
+def brought(values, plans, tail=40):
+    found = 0.0
+    (lines, _), = values.parts
+    for i, line in lines.items():
+        usual = np.zeros(1) + line.after
+        a, b, total = (np.tile(line.carried, (len(plans), 1)) for _ in range(3))
+        total = 0 * total
+        for t in range(plans.shape[1] + tail):
+            inside = t < plans.shape[1]
+            a, b = (line.decay * past + line.gain * (x if inside else usual) for past, x in ((a, plans[:, t, i, None] / line.cost[t] if inside else 0), (b, 0.0)))
+            total = total + (line.value[t] if inside else line.later) * (line.curve.formula(np, a, *line.shape) - line.curve.formula(np, b, *line.shape))
+        slope = line.derivatives.slope(line.settled, *line.shape)  # what is left of the tail
+        found = found + line.size * (total + line.later * slope * (a - b) * line.decay / (1 - line.decay))
+    return found.mean(axis=1)
+
+
+# What users of other tools complained of
+
+
+UNSORTED = {"web": {"search": ["zeta", "beta"], "social": ["yoga"]}, "audio": {"radio": ["alpha"]}}
+HALVES = np.array([30.0, 10, 90, 60])
+
+
+@pytest.fixture(scope="module")
+def unsorted():
+    return diminishing(np.array([HALVES, HALVES * [2, 1, 0.5, 1]]), names=["zeta", "beta", "yoga", "alpha"], tree=UNSORTED, decay=np.array([[0.3, 0, 0.6, 0.5]]))
+
+
+def test_the_start_does_not_come_back_and_nothing_is_worse(unsorted):
+    for start in ([25, 25, 25, 25], [97, 1, 1, 1], [0, 0, 0, 100]):
+        plan = unsorted.plan(spend=table(unsorted, [start, start]))
+        best = unsorted.optimize(plan, Limits(**FREE))
+        assert best.uplift.mean() > 1e-3 * best.evaluation.value.mean() and not np.allclose(money(best), plan.spend)
+        again = unsorted.optimize(best.plan, Limits(**FREE))
+        assert -1e-9 <= again.uplift.mean() < 1e-6 * again.evaluation.value.mean()
+        assert unsorted.evaluate(plan).gap(Limits(**FREE)) >= best.uplift.mean() / best.evaluation.value.mean() - 1e-9  # a gap is a bound
+
+
+def test_the_start_changes_nothing(unsorted):
+    found = [money(unsorted.optimize(unsorted.plan(spend=table(unsorted, [start, start])), Limits(**FREE), over="periods"))
+             for start in ([25, 25, 25, 25], [97, 1, 1, 1], [0, 0, 0, 100])]
+    assert np.allclose(found[0], found[1], atol=1e-3) and np.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_limits_bind_the_line_that_they_name(unsorted):
+    plan = unsorted.plan(spend=table(unsorted, [[25, 25, 25, 25]]))
+    for name, other in (("zeta", "beta"), ("alpha", "zeta"), ("radio", "search"), ("web", "audio")):
+        best = unsorted.optimize(plan, Limits(nodes={name: 3.0, other: (20, None)}, **FREE))
+        level = next(level for level in plan.hierarchy.levels if name in plan.hierarchy.names[level])
+        now = best.plan.by_node(level).sum()
+        assert np.isclose(now[name], 3, atol=1e-6) and now[other] >= 20 - 1e-6
+        assert np.isclose(best.prices().used[name], 3, atol=1e-6) and np.isclose(best.table(level).spend[name], 3, atol=1e-6)
+
+
+def test_locked_money_does_not_move_with_the_budget(unsorted):
+    plan = unsorted.plan(spend=table(unsorted, [[5, 6, 7, 8], [9, 10, 11, 12]]))
+    for over in ("totals", "periods"):
+        for total in (60, 68, 500):
+            best = unsorted.optimize(plan, Limits(total=total, fixed=["search", "alpha"], **FREE), over=over)
+            assert np.array_equal(best.plan.spend[["zeta", "beta", "alpha"]], plan.spend[["zeta", "beta", "alpha"]])
+            assert np.isclose(best.plan.total, total)
+
+
+def test_on_top_moves_new_money_only(unsorted):
+    plan = unsorted.plan(spend=table(unsorted, [[5, 6, 7, 8]]))
+    best = unsorted.optimize(plan, Limits(total=60, change=(0, None), **FREE))
+    assert (money(best) >= plan.spend.to_numpy() - 1e-6).all() and np.isclose(best.plan.total, 60) and best.uplift.min() > 0
+
+
+def test_names_orders_and_currency_change_nothing():
+    rng = np.random.default_rng(4)
+    U, decay, size, level = rng.gamma(2, 1, (60, 4)), rng.uniform(0, 0.6, (3, 4)), rng.gamma(2, 10, (3, 4)), rng.uniform(0.3, 0.8, (3, 4))
+    spend = U * [1, 20, 3, 0.1]
+
+    def solved(order, names, unit):
+        tree = {"one": {"p": [names[i] for i in order[:2]]}, "two": {"q": [names[i] for i in order[2:]]}}
+        world = world_of(data_of(tree, U[:, order], spend[:, order] * unit), decay[:, order], size[:, order], saturation_level=level[:, order])
+        start = world.plan(6).spend
+        plan = world.plan(spend=start[start.columns[::-1]])  # columns in another order
+        best = world.optimize(plan, Limits(nodes={names[3]: (None, 0.5 * unit), names[0]: (2 * unit, None)}, change={names[1]: 0.3}), over="periods")
+        return best.plan.spend[[names[i] for i in range(4)]].to_numpy() / unit, best.evaluation.value.mean(), best.prices().price["total"] * unit
+
+    first = solved([0, 1, 2, 3], ["a", "b", "c", "d"], 1.0)
+    for order, names, unit in (([1, 0, 3, 2], ["a", "b", "c", "d"], 1.0), ([2, 3, 1, 0], ["zz", "m", "b", "a"], 1.0), ([0, 1, 2, 3], ["a", "b", "c", "d"], 100.0), ([0, 1, 2, 3], ["a", "b", "c", "d"], 1e-6)):
+        other = solved(order, names, unit)
+        assert np.allclose(other[0], first[0], rtol=1e-3, atol=1e-3 * first[0].mean())
+        assert np.isclose(other[1], first[1], rtol=1e-9) and np.isclose(other[2], first[2], rtol=1e-4)
+
+
+def test_money_is_of_the_whole_plan(unsorted):
+    "Per week or in total? A limit of a node is in total; of a period, of that period."
+    plan = unsorted.plan(spend=table(unsorted, [[10, 10, 10, 10]] * 4))
+    best = unsorted.optimize(plan, Limits(nodes={"zeta": (None, 12)}, periods={0: (None, 5)}, **FREE), over="periods")
+    assert np.isclose(best.plan.spend.zeta.sum(), 12, atol=1e-5) and np.isclose(best.plan.spend.iloc[0].sum(), 5, atol=1e-5)
+    assert np.isclose(best.plan.total, plan.total) and np.isclose(best.prices().most["zeta"], 12)
+
+
+@pytest.mark.parametrize("level", ["tactical", "platform", "channel"])
+def test_tables_have_a_total(unsorted, level):
+    plan = unsorted.plan(spend=table(unsorted, [[10, 10, 10, 10]] * 3))
+    best = unsorted.optimize(plan, Limits(**FREE))
+    found = best.table(level)
+    assert list(found.index) == [*plan.hierarchy.names[level], "total"]
+    assert np.allclose(found.loc["total", ["before", "spend", "contribution"]].astype(float), found.iloc[:-1][["before", "spend", "contribution"]].sum())
+    assert np.isclose(found.contribution["total"], best.evaluation.value.mean()) and np.isclose(found.before["total"], plan.total)
+
+
+def test_future_dates_are_what_a_plan_is_of(unsorted):
+    assert unsorted.plan(4).time[0] == unsorted.data.time[-1] + pd.Timedelta(weeks=1)
+
+
+def test_how_sure_the_plan_is(unsorted):
+    best = unsorted.optimize(unsorted.plan(spend=table(unsorted, [[10, 10, 10, 10]])), Limits(**FREE))
+    assert best.uplift.shape == (2,) and best.better == (best.uplift > 0).mean()
+    assert "better with probability" in repr(best) and "No plan under these limits is better by more than" in repr(best)
+
+
+# Limits that clash, are degenerate, or are none
+
+
+@pytest.fixture(scope="module")
+def start(unsorted):
+    return unsorted.plan(spend=table(unsorted, [[10, 20, 30, 40], [5, 5, 5, 5]]))
+
+
+@pytest.mark.parametrize("limits, sentence", [
+    (dict(total=50, nodes={"web": (60, None)}), "total at most 50; web at least 60.*10 apart"),
+    (dict(nodes={"search": (None, 30), "zeta": (20, None), "beta": (20, None)}), "search at most 30; zeta at least 20; beta at least 20.*10 apart"),
+    (dict(total=(1000, None), change=0.2), "total at least 1,000.*856 apart"),
+    (dict(total=(1e9, None), seen=True), "within what the data have seen.*seen=False"),
+    (dict(fixed=["web"], nodes={"web": (None, 10)}), "limit of web cannot be met: all of its money, 75, is locked, and it should be at most 10"),
+    (dict(fixed=["web"], total=50), "total at most 50.*25 apart"),
+    (dict(fixed=["web", "audio"]), "nothing may move"),
+    (dict(nodes={"webb": (1, 2)}), "'webb', which is no node.*'web'"),
+    (dict(fixed=["zetta"]), "fixed names 'zetta'.*'zeta'"),
+    (dict(total=(5, None)), "nothing limits how much may be spent"),
+    (dict(windows=[Window("web", 0, 9, None, 5)]), "window of web names 9"),
+    (dict(windows=[Window("web", "2025-01-01", "2040-01-01", None, 5)]), "names '2040-01-01', and no period"),
+    (dict(windows=[Window("web", 1, 0, None, 5)]), "begins at 1 and ends before that, at 0"),
+    (dict(periods={"2031-03": (None, 5)}), "names '2031-03', and no period"), (dict(periods="monht"), "Did you mean 'month'"),
+])
+def test_impossible_limits_are_named(unsorted, start, limits, sentence):
+    with pytest.raises(PrecisionError, match=f"(?s){sentence}"):
+        unsorted.optimize(start, Limits(**({"seen": False} | limits)))
+
+
+@pytest.mark.parametrize("wrong", [
+    dict(nodes=["web"]), dict(nodes={"web": "5"}), dict(nodes={"web": (5, 2)}), dict(nodes={"web": (-5, 2)}), dict(nodes={"web": (np.nan, 2)}),
+    dict(nodes={"web": (0, np.inf)}), dict(nodes={"web": None}), dict(nodes={"web": True}), dict(total="5"), dict(total=-5), dict(total=(1, 2, 3)),
+    dict(fixed="web"), dict(fixed=None), dict(fixed=5), dict(change="30%"), dict(change=-0.3), dict(change=["web"]), dict(change=True), dict(periods=["month"]),
+    dict(periods=5), dict(windows=Window("web", 0, 1)), dict(windows=[("web", 0)]), dict(windows="web"), dict(windows=None), dict(seen="no"), dict(minimum={"web": 0})])
+def test_limits_of_wrong_types(wrong):
+    with pytest.raises(PrecisionError):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize("ask", [
+    lambda w, p: w.optimize(None), lambda w, p: w.optimize(p.spend), lambda w, p: w.optimize(p, {"total": 5}), lambda w, p: w.optimize(p, aim="meen"),
+    lambda w, p: w.optimize(p, aim=5), lambda w, p: w.optimize(p, over="perods"), lambda w, p: w.optimize(p, over=None), lambda w, p: w.evaluate(None),
+    lambda w, p: w.evaluate(p, against=p.spend), lambda w, p: w.evaluate(p, against=w.plan(3)), lambda w, p: w.evaluate(p).uplift,
+    lambda w, p: w.evaluate(p).gap(Limits(total=50)), lambda w, p: w.evaluate(p).gap(over="perods"), lambda w, p: w.evaluate(diminishing([10, 40]).plan(2)),
+    lambda w, p: w.evaluate(p.with_spend(2 * p.spend), against=p).gap(Limits(total=500, fixed=["web"], seen=False)), lambda w, p: w.evaluate(p).table("chanel")])
+def test_wrong_questions(unsorted, start, ask):
+    with pytest.raises(PrecisionError):
+        ask(unsorted, start)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("over", ["totals", "periods"])
+@pytest.mark.parametrize("limits, known", [
+    (dict(total=90, nodes={"zeta": 10, "beta": 20, "yoga": 15, "alpha": 45, "web": 45, "search": 30, "radio": 45}), [10, 20, 15, 45]),
+    (dict(total=90, nodes={"zeta": (10, None), "beta": (20, None), "yoga": (15, None), "alpha": (45, None)}), [10, 20, 15, 45]),
+    (dict(total=90, nodes={"zeta": (0, 0), "beta": 0, "yoga": (0, 0)}), [0, 0, 0, 90]),
+    (dict(nodes={"web": 0, "audio": (0, 0)}), [0, 0, 0, 0]), (dict(total=0), [0, 0, 0, 0]), (dict(change=0), [15, 25, 35, 45]),
+    (dict(total=(90, 90), fixed=["zeta", "beta"], nodes={"yoga": 20}), [15, 25, 20, 30]),
+])
+def test_degenerate_limits(unsorted, start, limits, known, over):
+    best = unsorted.optimize(start, Limits(**limits, **FREE), over=over)
+    assert np.allclose(money(best).sum(axis=0), known, atol=1e-5) and -1e-9 <= best.gap < 1e-5
+    assert np.isfinite(best.prices().to_numpy()[:, 2:].astype(float)).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("over", ["totals", "periods"])
+def test_a_plan_without_money(unsorted, start, over):
+    nothing = start.with_spend(0 * start.spend)
+    assert unsorted.optimize(nothing, over=over).plan.total < 1e-6 and not unsorted.evaluate(nothing).value.any()
+    some = unsorted.optimize(nothing, Limits(total=100, **FREE), over=over)
+    assert np.isclose(some.plan.total, 100) and some.gap < 1e-6
+    free = unsorted.optimize(nothing, Limits(total=(None, None)), over=over)  # as far as the data have seen
+    assert free.plan.total > 0 and free.gap < 1e-6 and free.seen.money < 1e-6
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("decay", [0.0, 0.99])
+@pytest.mark.parametrize("size", [0.0, [0.0, 1, 2, 3]])
+def test_extreme_draws(unsorted, decay, size):
+    world = world_of(unsorted.data, decay, size, saturation_level=0.5)
+    best = world.optimize(world.plan(8), over="periods")
+    assert best.gap < 1e-6 and np.isfinite(money(best)).all() and best.uplift.shape == (1,) and (best.uplift >= -1e-9).all()
+    assert "Optimum over periods" in repr(best) and np.isfinite(best.table("tactical").spend).all()
+
+
+def test_far_beyond_what_was_seen(unsorted, start):
+    far = start.with_spend(start.spend * 1e4)
+    best = unsorted.optimize(far)  # what the plan has may stay
+    assert best.uplift.mean() >= -1e-6 and best.gap < 1e-6 and best.seen.money > 0.5 and "beyond the highest adstock" in repr(best)
+    assert unsorted.optimize(start, Limits(total=1e6)).plan.total < 1e5  # the seen range stops it
+    small = unsorted.optimize(far, Limits(total=50, **FREE))
+    near(small.plan.total, 50), near(money(small).sum(axis=0), money(unsorted.optimize(start.with_spend(start.spend), Limits(total=50, **FREE))).sum(axis=0), 1e-3)
+
+
+def test_months_mean_the_same_to_plans_and_limits():
+    world = diminishing([10, 40], index=dates(104, "W-MON", "2023-01-02"))  # ends on 2024-12-23; the next week counts for January
+    months = pd.DataFrame({"line_0": [90.0, 30.0], "line_1": [10.0, 70.0]}, pd.period_range("2025-01", periods=2, freq="M"))
+    plan = world.plan(spend=months)
+    assert str(plan.time[0]) == "2024-12-30 00:00:00" and len(plan.time) == 9
+    best = world.optimize(plan, Limits(periods="month", **FREE), over="periods")
+    assert list(best.prices().index) == ["total", "periods 2025-01", "periods 2025-02"]
+    assert np.allclose(best.prices().used, [200, 100, 100]) and np.allclose(best.prices().most, [200, 100, 100])
+    half = world.optimize(plan, Limits(periods={"2025-01": (None, 60)}, **FREE), over="periods")
+    assert np.isclose(half.plan.spend.sum(axis=1)[:5].sum(), 60, atol=1e-5)
+
+
+def test_names_that_stand_at_two_levels():
+    world = diminishing([10, 40], tree={"tv": {"spots": ["tv"]}, "web": {"search": ["google"]}}, names=["tv", "google"])
+    plan = world.plan(spend=table(world, [50, 50]))
+    best = world.optimize(plan, Limits(change=0.1, **FREE))
+    near(money(best)[0], (45, 55))
+    near(world.evaluate(world.plan(spend=best.plan.spend)).value, best.evaluation.value)
