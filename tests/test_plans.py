@@ -178,3 +178,145 @@ def test_a_prior_of_a_real_model_is_evaluated_as_it_forecasts():
     ahead = [continued(fit.components, read_future(fit.data, part, controls=False)) for part in (U, 0 * U)]
     known = sum((ahead[0].tactical(i) - ahead[1].tactical(i)).sum(axis=1) for i in range(U.shape[1]))
     assert np.allclose(told.value, known, rtol=1e-6)
+
+
+# Whatever is no plan: one sentence with the culprit
+
+
+@pytest.fixture(scope="module")
+def world():
+    return a_world()
+
+
+AHEAD = dates(4, "W-MON", "2025-06-30")
+GOOD = pd.DataFrame(10.0, AHEAD, ["spot", "sponsor", "brand", "generic", "drive"])
+MONTHS = pd.period_range("2025-07", periods=2, freq="M")
+
+
+def changed(row, column, value):
+    frame = GOOD.astype(object if isinstance(value, str) else float)
+    frame.iloc[row, column] = value
+    return frame
+
+
+@pytest.mark.parametrize("given, sentence", [
+    (dict(spend=changed(2, 1, np.nan)), "'sponsor' has a missing value.*2025-07-14"), (dict(spend=changed(2, 1, -3)), "'sponsor' is -3 at row 2025-07-14"),
+    (dict(spend=changed(2, 1, np.inf)), "'sponsor' has an infinite value"), (dict(spend=changed(2, 1, "x")), "'sponsor' holds 'x' at row 2025-07-14"),
+    (dict(spend=GOOD.set_axis(AHEAD + pd.Timedelta(weeks=1))), "go on where the data end, at 2025-06-23.*2025-07-07, where 2025-06-30 was expected"),
+    (dict(spend=GOOD.reset_index(drop=True)), "row 0 is 0, where 2025-06-30"), (dict(spend=GOOD.iloc[:0]), "no cells"), (dict(spend=GOOD.iloc[:, :0]), "no cells"),
+    (dict(spend=GOOD.rename(columns={"spot": "spto"})), "'spto', which is no node.*Did you mean 'spot'"), (dict(spend=GOOD.assign(tv=1.0)), "'spot' is part of both"),
+    (dict(spend=pd.concat([GOOD, GOOD], axis=1)), "two columns named 'spot'"), (dict(spend=GOOD.to_numpy()[:, :3]), r"shape \[periods, 5\]"),
+    (dict(spend=5), "must be a table"), (dict(spend="x"), "must be a table"), (dict(spend={"spot": 1}), "'spot' is no column"),
+    (dict(periods=0), "at least 1, got 0"), (dict(periods=1.5), "whole number"), (dict(periods=True), "whole number"), (dict(periods="26"), "whole number"),
+    (dict(periods=GOOD), "whole number"), (dict(periods=3, spend=GOOD), "periods=3, and spend has 4"),
+    (dict(periods=4, price={"spot": 0}), "price of 'spot' is 0 at row 2025-06-30"), (dict(periods=4, price={"spot": -1}), "more than zero"),
+    (dict(periods=4, price={"spto": 1}), "Did you mean 'spot'"), (dict(periods=4, price={"spot": np.nan}), "price"), (dict(periods=4, price=3), "price must be a table"),
+    (dict(periods=4, price={"spot": "x"}), "price"), (dict(periods=4, price=GOOD.iloc[:3]), "price has 3 rows and the plan has 4"),
+    (dict(periods=4, price=GOOD.set_axis(AHEAD - pd.Timedelta(weeks=9))), "price must go on where the data end"),
+    (dict(periods=4, value=0), "value is 0"), (dict(periods=4, value=-1), "value is -1"), (dict(periods=4, value=np.nan), "value"), (dict(periods=4, value=[1, 2, 3]), "value has shape"),
+    (dict(periods=4, value="x"), "value must be a table"), (dict(periods=4, value=True), "value"), (dict(periods=4, value=pd.Series(1.0, AHEAD - pd.Timedelta(weeks=9))), "value must have the plan's periods"),
+    (dict(periods=4, after="as before"), "Did you mean 'as_before'"), (dict(periods=4, after=None), "after=None"),
+    (dict(spend=pd.DataFrame({"tv": [1.0, -2]}, MONTHS)), "'tv' is -2 at row 2025-08"), (dict(spend=pd.DataFrame({"tv": [1.0, np.nan]}, MONTHS)), "missing value.*2025-08"),
+    (dict(spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS + 2)), "first row is 2025-09, and the next period begins on 2025-06-30 and counts for 2025-07"),
+    (dict(spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS - 9)), "first row is 2024-10"), (dict(spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS[::-1])), "without gaps"),
+    (dict(spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS[[0, 0]])), "without gaps"), (dict(periods=3, spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS)), "spend has 9"),
+])
+def test_no_plan(world, given, sentence):
+    with pytest.raises(PrecisionError, match=f"(?s){sentence}"):
+        world.plan(**given)
+
+
+def test_lines_without_price_or_effect(world):
+    organic = a_world(paid=np.array([1, 1, 1, 1, 0]))
+    with pytest.raises(PrecisionError, match="'drive' has money at 2025-06-30 and is organic"):
+        organic.plan(spend=GOOD)
+    best = organic.optimize(organic.plan(4))
+    assert not best.plan.spend["drive"].any() and best.gap < 1e-6 and np.isnan(best.plan.price["drive"]).all()
+    priced = organic.plan(spend=GOOD, price={"drive": 3.0})
+    assert organic.evaluate(priced).value.mean() > organic.evaluate(organic.plan(spend=GOOD.drop(columns="drive"))).value.mean()
+    U = world.data.U * [1, 1, 0, 1, 1]
+    idle = world_of(data_of(TREE, U, 2 * U, world.data.time), 0.5, 1, saturation_level=0.5)
+    with pytest.raises(PrecisionError, match="'brand' has money at 2025-06-30 and had no exposure"):
+        idle.plan(spend=GOOD)
+    assert not idle.optimize(idle.plan(4)).plan.spend["brand"].any()
+    with pytest.raises(PrecisionError, match="no spend was given"):
+        world_of(data_of(TREE, world.data.U, None), 0.5, 1, saturation_level=0.5).plan(4)
+
+
+@pytest.mark.parametrize("change", [lambda w: a_world(periods=120), lambda w: diminishing([10, 40])])
+def test_plans_of_other_data_are_refused(world, change):
+    other = change(world).plan(4)
+    for ask in (world.evaluate, world.optimize, lambda plan: world.evaluate(world.plan(4), against=plan)):
+        with pytest.raises(PrecisionError, match="make it of this one|plan the same periods"):
+            ask(other)
+
+
+def test_with_spend_reads_names_and_refuses_what_plan_refuses(world):
+    plan = world.plan(spend=GOOD)
+    turned = plan.with_spend((plan.spend * np.arange(5)).iloc[:, ::-1])
+    assert list(turned.spend.iloc[0]) == [0, 10, 20, 30, 40] and list(turned.spend) == list(GOOD)
+    for wrong in (-GOOD, changed(2, 1, np.nan), GOOD.iloc[:3], GOOD.set_axis(AHEAD + pd.Timedelta(weeks=1)), GOOD.drop(columns="spot"), [1, 2]):
+        with pytest.raises(PrecisionError):
+            plan.with_spend(wrong)
+
+
+@pytest.mark.parametrize("spend", [
+    pl.DataFrame({"date": list(AHEAD.to_pydatetime()), "tv": [20.0] * 4, "search": [20.0] * 4, "drive": [10.0] * 4}), pl.DataFrame({"tv": [20.0] * 4, "search": [20.0] * 4, "drive": [10.0] * 4}),
+    xr.DataArray(np.array([[20.0, 20, 10]] * 4), dims=("time", "node"), coords={"time": AHEAD, "node": ["tv", "search", "drive"]}),
+    {"tv": [20.0] * 4, "search": [20.0] * 4, "drive": [10.0] * 4}, pd.DataFrame({"drive": 10.0, "search": 20.0, "tv": 20.0}, AHEAD),
+    pd.DataFrame({"drive": 10.0, "google": 20.0, "zdf": 20.0}, AHEAD.to_period("W-SUN"))])
+def test_tables_of_every_kind(world, spend):
+    plan = world.plan(spend=spend)
+    last = world.data.spend[-52:].sum(axis=0)
+    assert np.allclose(plan.by_node("channel"), [20, 20, 10]) and np.allclose(plan.spend.iloc[0, :2], 20 * last[:2] / last[:2].sum())
+    assert plan.time.equals(AHEAD.rename("time")) and plan.total == pytest.approx(200) and "split over its lines" in repr(plan)
+
+
+@pytest.mark.parametrize("index, year, months, count", [
+    (pd.date_range("2023-01-02", periods=130), 365, pd.period_range("2023-05", periods=2, freq="M"), [20, 30]),
+    (pd.date_range("2015-01-01", periods=130, freq="MS"), 12, pd.period_range("2025-11", periods=3, freq="M"), [1, 1, 1]),
+    (pd.date_range("2015-01-31", periods=130, freq="ME"), 12, pd.period_range("2025-11", periods=3, freq="M"), [1, 1, 1]),
+    (pd.period_range("2023-01-02", periods=130, freq="W-SUN"), 52, pd.period_range("2025Q3", periods=2, freq="Q"), [13, 13]),
+    (pd.RangeIndex(7, 137), 26, None, None)])
+def test_every_calendar(index, year, months, count):
+    world = a_world(index=index)
+    plan = world.plan()
+    assert len(plan.time) == year and world.optimize(world.plan(6), over="periods").gap < 1e-6
+    if months is None:
+        with pytest.raises(PrecisionError, match="periods of the data are numbers"):
+            world.plan(spend=pd.DataFrame({"tv": [1.0, 2]}, MONTHS))
+        with pytest.raises(PrecisionError, match="periods='month' needs dates"):
+            world.optimize(plan, Limits(periods="month"))
+        with pytest.raises(PrecisionError, match="names '2025-03'"):
+            world.optimize(plan, Limits(windows=[Window("tv", "2025-03", 3)]))
+        return
+    spread = world.plan(spend=pd.DataFrame({"tv": np.arange(1.0, len(months) + 1)}, months))
+    assert np.allclose(spread.by_node()["tv"], np.concatenate([np.full(n, (k + 1) / n) for k, n in enumerate(count)]))
+    if months.freqstr == "M":
+        used = world.optimize(spread, Limits(periods="month", seen=False), over="periods").prices().used
+        assert np.allclose(used.iloc[1:], np.arange(1, len(months) + 1))
+
+
+def test_one_period_and_one_line():
+    world = diminishing([25])
+    for periods in (1, 6):
+        best = world.optimize(world.plan(periods), over="periods")
+        assert best.gap < 1e-6 and np.ptp(best.plan.spend.to_numpy()) < 1e-3
+    one = world.optimize(world.plan(1), Limits(periods="month"))
+    assert np.isclose(one.plan.total, world.plan(1).total)
+
+
+def test_a_changed_price_buys_less_and_value_is_worth_more(world):
+    plan, dear = world.plan(spend=GOOD), world.plan(spend=GOOD, price={"spot": 2 * world.plan(4).price["spot"].iloc[0]})
+    assert np.allclose(dear.exposure["spot"] * 2, plan.exposure["spot"]) and (world.evaluate(plan, against=dear).uplift > 0).all()
+    assert np.allclose(world.evaluate(world.plan(spend=GOOD, value=3)).value, 3 * world.evaluate(plan).value)
+    by_period = world.plan(spend=GOOD, value=[1, 1, 1, 5])
+    assert (world.evaluate(by_period).value > world.evaluate(plan).value).all()
+
+
+def test_values_agree_with_a_line_at_a_time(world):
+    plan = world.plan(8)
+    values, spend = values_of(world, plan), plan.spend.to_numpy()
+    assert np.allclose(values.total(spend), sum(values.brings(i, spend[:, i]) for i in values.paid))
+    for i in values.paid:
+        assert np.allclose(values.slopes(i, spend[:, i]).mean(axis=1), values.expand(i, spend[:, i], np.full(3, 1 / 3)).slope)
