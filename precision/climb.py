@@ -180,7 +180,7 @@ def _off(problem, state, residuals, value) -> float:
 
 # %% ../nbs/75_climb.ipynb #3d285c25
 def _onward(problem, state, residuals, bend) -> _State:
-    "One step of Newton's method: how far it gets straight ahead says how much to keep to the middle."
+    "One step of Newton's method; how far it gets straight ahead says how central to be."
     newton, mu = _newton(problem, state, bend), _mean_gap(problem, state)
     ahead = newton.step(residuals, 0.0)
     reached = state.moved(ahead, _as_far(problem, state, ahead))
@@ -218,6 +218,6 @@ def climb(
         except np.linalg.LinAlgError:  # in a corner too sharp for arithmetic
             break
     _, state, here = best
-    prices = np.zeros(len(polytope.names))
-    np.add.at(prices, problem.row, problem.sign * state.p_joint * height / scale)
+    prices = problem.sign * state.p_joint * height / scale
+    prices = np.bincount(problem.row, prices, len(polytope.names))
     return Summit(state.x * scale, here, prices, steps)

@@ -36,7 +36,8 @@ def _check_same_periods(plan, against):
                              f"against {len(against.time)}; plan the same periods in both")
     if not plan.time.equals(against.time):
         raise PrecisionError(f"the plan begins at {written(plan.time[0])} and the one it is held "
-                             f"against at {written(against.time[0])}; plan the same periods in both")
+                             f"against at {written(against.time[0])}; plan the same periods in "
+                             "both")
     if plan.after != against.after or not np.array_equal(plan.value, against.value):
         raise PrecisionError("the two plans have different values of the outcome or different "
                              "media after them; make both with the same value= and after=")

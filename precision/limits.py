@@ -77,7 +77,7 @@ def _check_change(change, what):
             "or two, (-0.2, 0.5); (0, None) allows more money only")
     return tuple(change)
 
-
+# %% ../nbs/74_limits.ipynb #ad673aa7
 def _check_windows(windows):
     "A list of windows."
     alone = isinstance(windows, (str, Window)) or not np.iterable(windows)
@@ -112,7 +112,7 @@ def _check(self: Limits):
             raise PrecisionError(f"the minimum buy of {node} is {short(least)}; money above zero "
                                  "was expected")
 
-
+# %% ../nbs/74_limits.ipynb #4c8ffe5b
 @patch
 @property
 def _changes(self: Limits) -> dict:
@@ -181,7 +181,8 @@ def _places(plan, label, what) -> np.ndarray:
         found = []
     else:
         try:
-            found = _places_of(time, label if isinstance(label, pd.Period) else pd.Period(str(label)))
+            known = isinstance(label, pd.Period)
+            found = _places_of(time, label if known else pd.Period(str(label)))
         except ValueError:
             found = []
     if not len(found):

@@ -308,8 +308,9 @@ def _refuse_moved(plan, task):
     "Raise for a line that limits lock and a plan changes."
     differ = np.abs(plan.spend.to_numpy() - task.plan.spend.to_numpy()).max(axis=0)
     for i in np.setdiff1d(np.flatnonzero(differ > 1e-9 * plan.total), task.decision.lines):
-        raise PrecisionError(f"the plan does not keep the lock of {plan.hierarchy.leaves[i]}: it is "
-                             f"up to {differ[i]:,.6g} a period away; change the plan, or the limit")
+        name = plan.hierarchy.leaves[i]
+        raise PrecisionError(f"the plan does not keep the lock of {name}: it is up to "
+                             f"{differ[i]:,.6g} a period away; change the plan, or the limit")
 
 # %% ../nbs/76_optimum.ipynb #05b87f8b
 @patch

@@ -72,7 +72,7 @@ class Tail(NamedTuple):
     slope: np.ndarray
     bend: np.ndarray
 
-
+# %% ../nbs/72_plan_lines.ipynb #c12507a9
 STRAIGHT = 1e-3  # share of its half-point within which a curve is a parabola
 
 
@@ -116,7 +116,7 @@ def _rest(self: Line, x, order) -> Tail:
     return Tail(slope * first * x + bend * second * x ** 2 / 2,
                 slope * first + bend * second * x, bend * second)
 
-
+# %% ../nbs/72_plan_lines.ipynb #bede63d9
 @patch
 def tail(
     self: Line,

@@ -89,7 +89,7 @@ def by_node(
     names = choose("level", level, h.names)
     return pd.DataFrame(self.spend.to_numpy() @ h.matrix(h.levels[0], level), self.time, names)
 
-
+# %% ../nbs/71_plans.ipynb #d9c229dc
 @patch
 def with_spend(
     self: Plan,
@@ -102,9 +102,9 @@ def with_spend(
     check_names(list(frame), leaves, "columns of spend")
     dated = is_dated(as_pandas(spend, "spend"))
     if len(frame) != len(self.time) or dated and list(starts_of(frame.index)) != list(self.time):
-        raise PrecisionError(f"spend has {len(frame)} rows, from {written(frame.index[0])}; the plan "
-                             f"has {len(self.time)}, from {written(self.time[0])}: they must be the "
-                             "same periods")
+        first, due = written(frame.index[0]), written(self.time[0])
+        raise PrecisionError(f"spend has {len(frame)} rows, from {first}; the plan has "
+                             f"{len(self.time)}, from {due}: they must be the same periods")
     frame = frame.set_axis(self.time)[leaves]
     frame = frame.mask((frame < 0) & (frame > -1e-7 * frame.to_numpy().max(initial=0)), 0.0)
     _refuse_negative(frame, "spend")  # but not what rounding leaves below zero
@@ -182,7 +182,7 @@ def _as_spans(index, data):
 
 # %% ../nbs/71_plans.ipynb #88f87b97
 def _edges(time) -> pd.Index:
-    "First moments of periods, and the last one's end [P + 1]; of months that are named by their end."
+    "First moments of periods, and the last one's end [P + 1]."
     if len(time) == 1:  # which does not say how long it is
         return time.append(time + pd.Timedelta(days=1))
     calendar, count = Calendar.of(time), np.arange(len(time) + 1)
@@ -211,7 +211,7 @@ def _places_of(
     inside = (edges[1:] > span.start_time) & (edges[:-1] <= span.end_time)
     return np.flatnonzero(inside)
 
-
+# %% ../nbs/71_plans.ipynb #052ac085
 def _ahead(data, last):
     "The periods that follow the data up to the end of a span, and the span that each counts for."
     count = 1
@@ -233,7 +233,8 @@ def _of_spans(frame, data):
         raise PrecisionError(
             f"spend must go on where the data end, at {written(data.time[-1])}: its first row is "
             f"{frame.index[0]}, and the next period begins on {written(due[0])} and counts for "
-            f"{_spans_of(due, frame.index.freq)[0]}; give a row for every month from there, without gaps")
+            f"{_spans_of(due, frame.index.freq)[0]}; give a row for every month from there, "
+            "without gaps")
     count = spans.value_counts().loc[spans].to_numpy()
     even = frame.loc[spans].to_numpy() / count[:, None]
     note = ("the money of a month (or quarter) is spread evenly over the periods whose middle lies "

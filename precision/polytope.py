@@ -143,7 +143,7 @@ def polytope_of(
     _refuse_locked(found, stays)
     return found
 
-
+# %% ../nbs/74a_polytope.ipynb #892bd0c3
 def _refuse_locked(polytope, stays):
     "Limits of rows in which nothing can move."
     still = ~polytope.rows.any(axis=1)
