@@ -111,11 +111,6 @@ def __repr__(self: Plan):
         lines.append("After it, nothing is spent.")
     return "\n".join([*lines, *(f"Note: {note}." for note in self.notes)])
 
-
-@patch
-def _repr_html_(self: Plan):
-    return None
-
 # %% ../nbs/71_plans.ipynb #f45c79a7
 def price_of(
     data: Dataset,
