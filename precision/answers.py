@@ -29,6 +29,7 @@ from precision.summaries import (
 # %% ../nbs/45_answers.ipynb #0b1db3c2
 LATER = {  # {question: the chapter that answers it}
     "plan": "plans", "evaluate": "evaluation", "optimize": "optimum", "_worlds": "plan_values",
+    "frontier": "frontier",
 }
 
 # %% ../nbs/45_answers.ipynb #11cbcb34
