@@ -31,12 +31,14 @@ def type_name(annotation):
 
 
 def default_value(default):
-    "A default as a reader would write it: functions and classes by their name, a record by what is not its own default."
+    "A default as a reader would write it: functions and classes by their name, a record by what is not its own default, cut where it is long."
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         given = [(f.name, getattr(default, f.name)) for f in dataclasses.fields(default)]
         own = {f.name: f.default for f in dataclasses.fields(default)}
         told = ", ".join(f"{name}={default_value(value)}" for name, value in given if value is not own[name])
         return f"{type(default).__name__}({told})"
+    if isinstance(default, tuple) and len(default) > MANY:
+        return f"({', '.join(map(repr, default[:3]))}, …, {default[-1]!r})"
     return getattr(default, "__name__", None) or repr(default)
 
 
