@@ -46,7 +46,7 @@ class _State(NamedTuple):
 # %% ../nbs/75_climb.ipynb #e853135f
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    "max hill(x), x >= 0, joint @ x + slack = ends, own @ x_l + slack = most: all in units of `scale`."
+    "max hill(x), x >= 0, joint @ x + slack = ends, own @ x_l + slack = most; over `scale`."
     joint: np.ndarray  # [m, L * k]
     ends: np.ndarray   # [m]
     exact: np.ndarray  # [m] rows without slack
@@ -167,7 +167,7 @@ def _start(problem, x, slope) -> _State:
     joint = np.where(problem.exact, 0.0, np.maximum(problem.ends - problem.joint @ x.ravel(), 1e-2))
     own = np.maximum(problem.most - np.einsum("lck,lk->lc", problem.own, x), 1e-2)
     price = max(float(np.abs(slope).mean()), 1e-3)
-    return _State(x, joint, np.where(problem.capped, own, 1.0), np.full(len(joint), price) * ~problem.exact,
+    return _State(x, joint, np.where(problem.capped, own, 1.0), price * ~problem.exact,
                   np.where(problem.capped, price, 0.0), np.full(x.shape, price))
 
 

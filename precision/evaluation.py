@@ -31,11 +31,11 @@ def _check_same_periods(plan, against):
         raise PrecisionError(f"against must be a plan, as fit.plan(...) makes it; got "
                              f"{type(against).__name__}")
     if len(plan.time) != len(against.time):
-        raise PrecisionError(f"the plan has {len(plan.time)} periods and the one it is held against "
-                             f"{len(against.time)}; plan the same periods in both")
+        raise PrecisionError(f"the plan has {len(plan.time)} periods and the one it is held "
+                             f"against {len(against.time)}; plan the same periods in both")
     if plan.after != against.after or not np.array_equal(plan.value, against.value):
-        raise PrecisionError("the two plans have different values of the outcome or different media "
-                             "after them; make both with the same value= and after=")
+        raise PrecisionError("the two plans have different values of the outcome or different "
+                             "media after them; make both with the same value= and after=")
 
 # %% ../nbs/73a_evaluation.ipynb #1aaef23f
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,8 +128,8 @@ def _unit(self: Evaluation) -> str:
 def __repr__(self: Evaluation):
     found = mean_and_interval(self.value)
     lines = [f"Evaluation: {self.plan.total:,.0f} spent in {len(self.plan.time)} periods bring "
-             f"{found['mean']:,.0f} {self._unit()} ({found['lower']:,.0f} to {found['upper']:,.0f}, "
-             "90%), all of the tail included."]
+             f"{found['mean']:,.0f} {self._unit()} ({found['lower']:,.0f} to "
+             f"{found['upper']:,.0f}, 90%), all of the tail included."]
     if self.against is not None:
         gain = mean_and_interval(self.uplift)
         lines.append(f"Over the other plan: {gain['mean']:+,.0f} ({gain['lower']:+,.0f} to "

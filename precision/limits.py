@@ -51,12 +51,12 @@ def _check_pair(pair, what):
     if is_number(pair):
         pair = (None, float(pair)) if what == "total" else (float(pair), float(pair))
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise PrecisionError(f"the limit of {what} is {short(pair)}; (least, most) was expected, with "
-                             "None where there is no limit")
+        raise PrecisionError(f"the limit of {what} is {short(pair)}; (least, most) was expected, "
+                             "with None where there is no limit")
     for end in pair:
         if end is not None and not (is_number(end) and end >= 0):
-            raise PrecisionError(f"the limit of {what} is {short(pair)}; money is a number of zero or "
-                                 "more, or None")
+            raise PrecisionError(f"the limit of {what} is {short(pair)}; money is a number of zero "
+                                 "or more, or None")
     least, most = pair
     if least is not None and most is not None and least > most:
         raise PrecisionError(f"the limits of {what} clash: at least {least:,.6g} and at most "
@@ -72,8 +72,9 @@ def _check_change(change, what):
     if not pair or any(end is not None and not is_number(end) for end in change) or (
             change[0] is not None and not change[0] <= 0) or (
             change[1] is not None and not change[1] >= 0):
-        raise PrecisionError(f"change of {what} is {short(change)}; a share was expected, 0.3 for 30% "
-                             "up or down, or two, (-0.2, 0.5); (0, None) allows more money only")
+        raise PrecisionError(
+            f"change of {what} is {short(change)}; a share was expected, 0.3 for 30% up or down, "
+            "or two, (-0.2, 0.5); (0, None) allows more money only")
     return tuple(change)
 
 # %% ../nbs/74_limits.ipynb #50643b4c
@@ -81,7 +82,8 @@ def _check_change(change, what):
 def _check(self: Limits):
     for what in ("nodes", "minimum"):
         if not isinstance(getattr(self, what), Mapping):
-            raise PrecisionError(f"Limits({what}=...) is a dict by node, got {short(getattr(self, what))}")
+            given = short(getattr(self, what))
+            raise PrecisionError(f"Limits({what}=...) is a dict by node, got {given}")
     for node, pair in self.nodes.items():
         _check_pair(pair, node)
     if self.total is not None:
@@ -92,8 +94,8 @@ def _check(self: Limits):
         _check_change(change, node)
     for node, least in self.minimum.items():
         if not (is_number(least) and least > 0):
-            raise PrecisionError(f"the minimum buy of {node} is {short(least)}; money above zero was "
-                                 "expected")
+            raise PrecisionError(f"the minimum buy of {node} is {short(least)}; money above zero "
+                                 "was expected")
 
 
 @patch
@@ -143,7 +145,7 @@ def _of_changes(limits, plan):
     for node, change in limits._changes.items():
         (down, up), nodes = _check_change(change, node), [node]
         if node == "every line":
-            nodes = [name for name in plan.spend if plan.spend[name].any() or up is not None or down]
+            nodes = [name for name in plan.spend if plan.spend[name].any() or up is not None]
         for name in nodes:
             cells = _cells_of(plan, name)
             now = (cells * plan.spend.to_numpy()).sum()
@@ -170,9 +172,10 @@ def _places(plan, label, what) -> np.ndarray:
         except ValueError:
             found = []
     if not len(found):
-        raise PrecisionError(f"{what} names {short(label)}, and no period of the plan begins there; it "
-                             f"runs from {written(time[0])} to {written(time[-1])}. Write '2025-03' for "
-                             "a month, a date, or a position, 0 for the first period")
+        raise PrecisionError(
+            f"{what} names {short(label)}, and no period of the plan begins there; it runs from "
+            f"{written(time[0])} to {written(time[-1])}. Write '2025-03' for a month, a date, or a "
+            "position, 0 for the first period")
     return np.asarray(found)
 
 # %% ../nbs/74_limits.ipynb #a139b60b
@@ -181,8 +184,8 @@ def _of_periods(limits, plan):
     if isinstance(limits.periods, str):
         rule = choose("periods", limits.periods, SPANS)
         if not isinstance(plan.time, pd.DatetimeIndex):
-            raise PrecisionError(f"periods={limits.periods!r} needs dates, and the plan's periods are "
-                                 "numbers; name them: periods={0: (None, 1000)}")
+            raise PrecisionError(f"periods={limits.periods!r} needs dates, and the plan's periods "
+                                 "are numbers; name them: periods={0: (None, 1000)}")
         spans = plan.time.to_period(rule)
         now = plan.spend.sum(axis=1).groupby(spans).sum()
         asked = {span: (None, amount) for span, amount in now.items()}
@@ -204,7 +207,7 @@ def _of_windows(limits, plan):
         yield _row(name, _cells_of(plan, node, where), *_check_pair((least, most), name))
 
 # %% ../nbs/74_limits.ipynb #87bbbee8
-LIMITS = (_of_total, _of_nodes, _of_changes, _of_periods, _of_windows)  # a new kind is a new one here
+LIMITS = (_of_total, _of_nodes, _of_changes, _of_periods, _of_windows)  # a new kind: one more
 
 
 def rows_of(

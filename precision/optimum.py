@@ -243,9 +243,9 @@ def __repr__(self: Optimum):
     gain = mean_and_interval(told.uplift)
     lines = [f"Optimum over {over}: {self.plan.total:,.0f} in {len(self.plan.time)} periods bring "
              f"{told.value.mean():,.0f} {told._unit()}, {gain['mean']:+,.0f} "
-             f"({gain['lower']:+,.0f} to {gain['upper']:+,.0f}, 90%) over the plan it started from; "
-             f"better with probability {self.better:.2f}.",
-             f"No plan under these limits is better by more than {max(self.gap, 0):.2g} of its score.",
+             f"({gain['lower']:+,.0f} to {gain['upper']:+,.0f}, 90%) over the plan it started "
+             f"from; better with probability {self.better:.2f}.",
+             f"No plan under these limits is better by more than {self.gap:.1g} of its score.",
              str(self.seen), *self.found.said]
     return "\n".join(lines)
 
@@ -288,7 +288,7 @@ def prices(
     self: Optimum,
     interval: float = 0.9,  # probability inside, equal tails
 ) -> pd.DataFrame:  # index limit; least, most, used; price, lower, upper: value per currency
-    "What one more unit of currency of room in every limit would bring; zero where it does not bind."
+    "What one more unit of currency of room in a limit would bring; zero where it does not bind."
     polytope, (binding, free) = self.task.polytope, self._binding()
     caps = [row for _, row in self._capped()]
     active = np.array([*polytope.rows[binding], *caps]).reshape(-1, len(free))[:, free]
@@ -314,15 +314,20 @@ def gap(
     task = task_of(self.result, self.against or self.plan, limits, over)
     own = decision_of(self.plan, task.limits, task.decision.lines, over)
     decision = replace(own, plan=task.plan)
-    task = replace(task, decision=decision, polytope=polytope_of(task.limits, decision, task.ranges))
+    polytope = polytope_of(task.limits, decision, task.ranges)
+    task = replace(task, decision=decision, polytope=polytope)
     x = decision.of_plan(self.plan.spend.to_numpy())
     if broken := task.polytope.broken(x):
         name, by = max(broken, key=lambda pair: pair[1])
-        name = name if isinstance(name, str) else f"the seen range of {self.plan.hierarchy.leaves[decision.lines[name]]}"
+        if not isinstance(name, str):
+            name = f"the seen range of {self.plan.hierarchy.leaves[decision.lines[name]]}"
         raise PrecisionError(f"the plan does not keep the limit of {name}: it is {by:,.6g} beyond; "
                              "change the plan, or the limit")
     missing = task.bound(x)
     return missing / max(abs(float(self.value.mean()) + missing), 1e-300)
+
+# %% ../nbs/76_optimum.ipynb #3cc754be
+_TIGHT = {"shrinkA": 0, "shrinkB": 0}  # an arrow from dot to tip
 
 # %% ../nbs/76_optimum.ipynb #651dc9e2
 @styled
@@ -334,18 +339,16 @@ def plot_moves(
     "Money of every node before and after, an arrow from one to the other."
     rows = table.drop(index="total", errors="ignore")
     ax = ax or plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))[1]
-    for place, (_, row) in zip(range(len(rows))[::-1], rows.iterrows()):
-        colour = "C0" if row.spend >= row.before else "C3"
-        ax.annotate("", (row.spend, place), (row.before, place),
-                    arrowprops=dict(arrowstyle="-|>", color=colour, lw=1.8, shrinkA=0, shrinkB=0))
-        ax.plot(row.before, place, "o", ms=4, color="0.5")
-        ax.plot(row.spend, place, ".", ms=1, color=colour)
+    for place, before, after in zip(range(len(rows))[::-1], rows.before, rows.spend):
+        arrow = dict(arrowstyle="-|>", color="C0" if after >= before else "C3", lw=1.8)
+        ax.annotate("", (after, place), (before, place), arrowprops=arrow | _TIGHT)
+        ax.plot([before, after], [place, place], "o", ms=4, color="0.5", markevery=[0])
     ax.set_yticks(range(len(rows))[::-1], map(as_text, rows.index))
     ax.set(xlabel=as_text(currency), xlim=(0, None), ylim=(-0.6, len(rows) - 0.4))
     ax.xaxis.set_major_formatter(Thousands())
     return ax
 
-
+# %% ../nbs/76_optimum.ipynb #b276c5ed
 @patch
 def plot(
     self: Optimum,
@@ -356,4 +359,5 @@ def plot(
     h = self.plan.hierarchy
     level = h.levels[0] if level is None else level
     before, after = (plan.by_node(level).sum() for plan in (self.task.plan, self.plan))
-    return plot_moves(pd.DataFrame({"before": before, "spend": after}), ax, "money of the whole plan")
+    table = pd.DataFrame({"before": before, "spend": after})
+    return plot_moves(table, ax, "money of the whole plan")

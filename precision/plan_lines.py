@@ -75,17 +75,53 @@ class Tail(NamedTuple):
 
 STRAIGHT = 1e-3  # a remembered share below which curves are straight
 
-
+# %% ../nbs/72_plan_lines.ipynb #dd0fd949
 @patch
 @property
+def kinked(self: Line) -> bool:
+    "Whether its curve has no straight line where the tail ends: Hill's at zero."
+    return self.curve.name == "hill" and self.after == 0
+
+
+@patch
+@cached_property
 def reach(self: Line) -> tuple:
     "Order of the draws, longest memory first; how many of them each period of the tail adds up."
     order = np.argsort(-self.decay, kind="stable")
-    kinked = self.curve.name == "hill" and self.after == 0  # no straight line leaves its zero
     with np.errstate(divide="ignore"):
-        long = np.log(STRAIGHT ** (3 if kinked else 1)) / np.log(self.decay[order])
+        long = np.log(STRAIGHT ** (3 if self.kinked else 1)) / np.log(self.decay[order])
     lengths = np.ceil(long).astype(int)
-    return order, np.searchsorted(-lengths, -np.arange(1, lengths.max(initial=0) + 1), side="right")
+    periods = np.arange(1, lengths.max(initial=0) + 1)
+    return order, np.searchsorted(-lengths, -periods, side="right")
+
+# %% ../nbs/72_plan_lines.ipynb #bb0b36a1
+@patch
+@cached_property
+def blocks(self: Line) -> tuple:
+    "(remembered shares [periods, draws], where a draw is still added up) of blocks of the tail."
+    (order, counts), found, first, start = self.reach, [], 0, np.ones(len(self.decay))
+    decay = self.decay[order]
+    while first < len(counts):
+        many = counts[first]
+        last = first + np.searchsorted(-counts[first:], -(many // 2), side="left")
+        last = max(int(last), first + 1)
+        steps = np.repeat(decay[None, :many], last - first, axis=0)
+        steps[0] *= start[:many]
+        kept = np.cumprod(steps, axis=0)
+        added = np.arange(many) < counts[first:last, None]
+        found.append((kept, None if added.all() else added))
+        start, first = kept[-1], last
+    return tuple(found)
+
+# %% ../nbs/72_plan_lines.ipynb #0e225ab5
+@patch
+@cached_property
+def rest(self: Line) -> np.ndarray:
+    "Shares remembered after the periods that are added up, all together [S]."
+    lengths = np.empty(len(self.decay), int)
+    order, counts = self.reach
+    lengths[order] = (counts[:, None] > np.arange(len(order))).sum(axis=0)
+    return self.decay ** (lengths + 1) / (1 - self.decay)
 
 # %% ../nbs/72_plan_lines.ipynb #d53ee814
 @patch
@@ -94,20 +130,20 @@ def tail(
     last,      # adstock in the last period of the plan [S]
 ) -> Tail:     # in curve units
     "Sum of what the curve brings after the plan, over what it brings once it has settled."
-    (order, counts), (slope_of, bend_of) = self.reach, self.derivatives
-    decay, level, away = (v[order] for v in (self.decay, self.settled, last - self.settled))
+    order, (slope_of, bend_of) = self.reach[0], self.derivatives
+    level, away = self.settled[order], (last - self.settled)[order]
     shape, f = tuple(v[order] for v in self.shape), self.curve.formula
-    total, slope, bend, kept = (np.zeros(len(decay)) for _ in range(4))
-    kept += 1.0
+    total, slope, bend = (np.zeros(len(order)) for _ in range(3))
     ground = f(np, level, *shape)
-    for n in counts:
-        kept[:n] *= decay[:n]
-        a, own = level[:n] + kept[:n] * away[:n], tuple(v[:n] for v in shape)
-        total[:n] += f(np, a, *own) - ground[:n]
-        slope[:n] += kept[:n] * slope_of(a, *own)
-        bend[:n] += kept[:n] ** 2 * bend_of(a, *own)
-    if not (self.curve.name == "hill" and self.after == 0):
-        rest = kept * decay / (1 - decay) * slope_of(level, *shape)
+    for kept, added in self.blocks:
+        n = kept.shape[1]
+        a, own = level[:n] + kept * away[:n], tuple(v[:n] for v in shape)
+        parts = (f(np, a, *own) - ground[:n], kept * slope_of(a, *own),
+                 kept * kept * bend_of(a, *own))
+        for sums, part in zip((total, slope, bend), parts):
+            sums[:n] += part.sum(axis=0) if added is None else (part * added).sum(axis=0)
+    if not self.kinked:
+        rest = self.rest[order] * slope_of(level, *shape)
         total, slope = total + rest * away, slope + rest
     back = np.argsort(order)
     return Tail(total[back], slope[back], bend[back])

@@ -36,7 +36,8 @@ def line_of(
     decay = values["decay"][:, i]
     gain = 1 - decay if components.normalize else np.ones_like(decay)
     past = components.ran_before(i)
-    carried = adstock_geometric_np(components.exposure[:, i, None], decay, components.normalize, past)[-1]
+    exposure = components.exposure[:, i, None]
+    carried = adstock_geometric_np(exposure, decay, components.normalize, past)[-1]
     year = periods_a_year(data.time) or len(data.time)
     usual = data.U[-year:, i].mean() if plan.after == "as_before" else 0.0
     unit = components.of_lines.unit[i]

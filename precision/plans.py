@@ -111,11 +111,6 @@ def __repr__(self: Plan):
         lines.append("After it, nothing is spent.")
     return "\n".join([*lines, *(f"Note: {note}." for note in self.notes)])
 
-
-@patch
-def _repr_html_(self: Plan):
-    return None
-
 # %% ../nbs/71_plans.ipynb #f45c79a7
 def price_of(
     data: Dataset,
@@ -156,7 +151,7 @@ SPANS = {1: "M", 3: "Q", 12: "Y"}  # months apart: a span of the calendar
 
 
 def _as_spans(index, data):
-    "Months, quarters or years, where rows are those of a calendar coarser than the data; else None."
+    "Months, quarters or years, where the rows are coarser than the data; else None."
     if isinstance(index, pd.PeriodIndex):
         return index
     if not isinstance(index, pd.DatetimeIndex) or len(index) < 2 or not (index.day == 1).all():
@@ -191,11 +186,10 @@ def _of_spans(frame, data):
                              "give one row a period")
     time, spans = _ahead(data, frame.index[-1])
     if list(spans.unique()) != list(frame.index):
-        first = next_periods(data.time, 1)[0]
-        raise PrecisionError(f"spend must go on where the data end, at {written(data.time[-1])}: its "
-                             f"first row is {frame.index[0]}, and the next period begins on "
-                             f"{written(first)} and counts for {_middles(next_periods(data.time, 2))[:1].to_period(frame.index.freq)[0]}; "
-                             "give a row for every month from there, without gaps")
+        raise PrecisionError(
+            f"spend must go on where the data end, at {written(data.time[-1])}: its first row is "
+            f"{frame.index[0]}, and the next period begins on {written(time[0])} and counts for "
+            f"{spans[0]}; give a row for every month from there, without gaps")
     count = spans.value_counts().loc[spans].to_numpy()
     even = frame.loc[spans].to_numpy() / count[:, None]
     note = ("the money of a month (or quarter) is spread evenly over the periods whose middle lies "
@@ -224,10 +218,12 @@ def _split(frame, data):
         part = recent[below] if recent[below].any() else ever[below]
         if len(below) > 1:
             if not part.any():
+                lines = listing([h.leaves[i] for i in below])
                 raise PrecisionError(f"{node!r} never had money in the data, so how to split it is "
-                                     f"not known; give columns for {listing([h.leaves[i] for i in below])}")
+                                     f"not known; give columns for {lines}")
             notes.append(f"the money of {node} is split over its lines as in the last year")
-        found[:, below] = frame[node].to_numpy()[:, None] * (part / part.sum() if part.any() else 1.0)
+        shares = part / part.sum() if part.any() else np.ones(1)
+        found[:, below] = frame[node].to_numpy()[:, None] * shares
     return found, tuple(notes)
 
 # %% ../nbs/71_plans.ipynb #cd99f27d
@@ -315,8 +311,8 @@ def _read_worth(value, time) -> np.ndarray:
         values = frame.iloc[:, 0].to_numpy()
     if not (values > 0).all():
         row = int(np.argmax(~(values > 0)))
-        raise PrecisionError(f"value is {values[row]:g} at row {written(time[row])}; what a unit of "
-                             "the outcome is worth is more than zero")
+        raise PrecisionError(f"value is {values[row]:g} at row {written(time[row])}; what a unit "
+                             "of the outcome is worth is more than zero")
     return values
 
 # %% ../nbs/71_plans.ipynb #705bbcf3

@@ -119,10 +119,12 @@ def polytope_of(
 ) -> Polytope:       # raises `PrecisionError`
     "What a decision may be."
     rows = rows_of(limits, decision.plan)
-    weights = np.array([np.einsum("pl,lpk->lk", row.cells[:, decision.lines], decision.shape).ravel()
+    lines, shape = decision.lines, decision.shape
+    weights = np.array([np.einsum("pl,lpk->lk", row.cells[:, lines], shape).ravel()
                         for row in rows]).reshape(len(rows), -1)
     stays = np.array([(row.cells * decision.base).sum() for row in rows])
-    lower, upper = (np.array([getattr(row, end) for row in rows]) - stays for end in ("lower", "upper"))
+    lower = np.array([row.lower for row in rows]) - stays
+    upper = np.array([row.upper for row in rows]) - stays
     caps, most = _caps_of(decision, ranges, limits.seen)
     scale = max(decision.plan.total, upper[0] if np.isfinite(upper[0]) else 0.0, 1e-300)
     found = Polytope(tuple(row.name for row in rows), weights, lower, upper, caps, most, scale)
@@ -135,28 +137,28 @@ def _refuse_locked(polytope, stays):
     still = ~polytope.rows.any(axis=1)
     for r in np.flatnonzero(still & ((polytope.lower > 1e-9 * polytope.scale)
                                      | (polytope.upper < -1e-9 * polytope.scale))):
+        least, most = (end[r] + stays[r] for end in (polytope.lower, polytope.upper))
         raise PrecisionError(f"the limit of {polytope.names[r]} cannot be met: all of its money, "
-                             f"{stays[r]:,.6g}, is locked, and it should be "
-                             f"{polytope.lower[r] + stays[r]:,.6g} to {polytope.upper[r] + stays[r]:,.6g}; "
-                             "unlock a line of it, or change the limit")
+                             f"{stays[r]:,.6g}, is locked, and it should be {least:,.6g} to "
+                             f"{most:,.6g}; unlock a line of it, or change the limit")
 
 # %% ../nbs/74a_polytope.ipynb #f0522281
 @patch
 @cached_property
 def constraints(self: Polytope) -> tuple:
-    "(matrix [M, L * k], ends [M], names [M]) of all that is `matrix @ x <= ends`, money over `scale`."
+    "(matrix [M, L * k], ends [M], names [M]): `matrix @ x <= ends`, money over `scale`."
     count, n = len(self.caps), self.rows.shape[1]
     over, under = np.isfinite(self.upper), np.isfinite(self.lower)
     capped = np.isfinite(self.most)
-    local = sp.block_diag([sp.csr_array(self.caps[l][capped[l]]) for l in range(count)]) if n else None
+    own = [sp.csr_array(self.caps[l][capped[l]]) for l in range(count)]
     unit = np.abs(self.caps).max(axis=(1, 2), initial=1e-300) if n else np.ones(0)
     per_row = np.repeat(unit, capped.sum(axis=1)) if n else np.ones(0)
     parts = [sp.csr_array(self.rows[over]), sp.csr_array(-self.rows[under])]
     ends = [self.upper[over] / self.scale, -self.lower[under] / self.scale]
     if n and capped.any():
-        parts.append(sp.csr_array(sp.diags_array(1 / per_row) @ local))
+        parts.append(sp.csr_array(sp.diags_array(1 / per_row) @ sp.block_diag(own)))
         ends.append(self.most[capped] / self.scale / per_row)
-    names = [self.names[r] for r in np.flatnonzero(over)] + [self.names[r] for r in np.flatnonzero(under)]
+    names = [self.names[r] for r in np.r_[np.flatnonzero(over), np.flatnonzero(under)]]
     lines = np.repeat(np.arange(count), capped.sum(axis=1))
     return sp.vstack(parts).tocsr(), np.concatenate(ends), [*names, *(int(l) for l in lines)]
 
@@ -170,8 +172,8 @@ def furthest(
     unit = np.abs(slope).max(initial=0) or 1.0
     found = linprog(-slope.ravel() / unit, matrix, ends, bounds=(0, None), method="highs")
     if found.status == 3:
-        raise PrecisionError("nothing limits how much may be spent; give Limits(total=...), or limits "
-                             "of nodes")
+        raise PrecisionError("nothing limits how much may be spent; give Limits(total=...), or "
+                             "limits of nodes")
     if found.status != 0:
         raise PrecisionError(f"the linear programme over the limits failed: {found.message}")
     return found.x.reshape(slope.shape) * polytope.scale
@@ -179,8 +181,8 @@ def furthest(
 # %% ../nbs/74a_polytope.ipynb #b7162cfb
 def check_possible(
     polytope: Polytope,
-    hierarchy_names=None,  # [L] of the lines that move
-) -> None:                 # raises `PrecisionError`
+    lines=None,  # [L] names of those that move
+) -> None:       # raises `PrecisionError`
     "Raise with the names of the limits that contradict each other, and by how much."
     matrix, ends, names = polytope.constraints
     n = matrix.shape[1]
@@ -190,7 +192,8 @@ def check_possible(
     found = linprog(np.r_[np.zeros(n), 1.0], slack, ends, bounds=(0, None), method="highs")
     missing = found.x[-1]
     if missing > 1e-7:
-        raise PrecisionError(_clash(polytope, found.ineqlin.marginals, missing, names, hierarchy_names))
+        marginals = found.ineqlin.marginals
+        raise PrecisionError(_clash(polytope, marginals, missing, names, lines))
 
 # %% ../nbs/74a_polytope.ipynb #a49c5743
 def _clash(polytope, marginals, missing, names, lines) -> str:
@@ -207,6 +210,6 @@ def _clash(polytope, marginals, missing, names, lines) -> str:
         amount = polytope.upper[r] if m < over else polytope.lower[r]
         said.append(f"{names[m]} {end} {amount:,.6g}")
     short_by = missing * polytope.scale / max(np.abs(marginals).max(), 1e-12)
-    return (f"the limits clash: {'; '.join(dict.fromkeys(said))}. No plan meets all of them; they are "
-            f"{short_by:,.6g} apart. Loosen one of them" +
+    return (f"the limits clash: {'; '.join(dict.fromkeys(said))}. No plan meets all of them; they "
+            f"are {short_by:,.6g} apart. Loosen one of them" +
             (", or say seen=False" if any("data have seen" in one for one in said) else ""))
