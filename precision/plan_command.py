@@ -35,8 +35,8 @@ def load_results(
     if not place.is_dir():
         return Fit.load(place)
     if not (place / "fit.nc").is_file():
-        raise PrecisionError(f"{str(path)!r} holds neither fit.nc nor ensemble.json; name the folder "
-                             "that precision fit wrote, or that an ensemble was saved in")
+        raise PrecisionError(f"{str(path)!r} holds neither fit.nc nor ensemble.json; name the "
+                             "folder that precision fit wrote, or that an ensemble was saved in")
     return Fit.load(place / "fit.nc")
 
 # %% ../nbs/91a_plan_command.ipynb #cd54a84e
@@ -179,9 +179,11 @@ def limits_in_words(
         "windows": ", ".join(f"{w.node} {w.start} to {w.end}: {_ends((w.lower, w.upper))}"
                              for w in limits.windows),
         "minimum": _each(limits.minimum),
-        "seen": "no line above what the data have seen" if limits.seen else "any line may go beyond",
+        "seen": ("no line above what the data have seen" if limits.seen
+                 else "any line may go beyond"),
     }
-    return "\n".join(["Limits:", *(_filled(f"{kind}: {told}") for kind, told in said.items() if told)])
+    lines = (_filled(f"{kind}: {told}") for kind, told in said.items() if told)
+    return "\n".join(["Limits:", *lines])
 
 # %% ../nbs/91a_plan_command.ipynb #9c972cb6
 def plan_in_words(
@@ -223,8 +225,8 @@ def save_plan(
         for name, draw in pictures.items():
             save_picture(draw, folder / f"{name}.png")
     except OSError as e:
-        raise PrecisionError(f"Cannot write to {str(folder)!r}: {e.strerror or e}. Close the program "
-                             "that has a file of it open, or make room") from e
+        raise PrecisionError(f"Cannot write to {str(folder)!r}: {e.strerror or e}. Close the "
+                             "program that has a file of it open, or make room") from e
     return files
 
 # %% ../nbs/91a_plan_command.ipynb #54a9aa2a
@@ -255,7 +257,8 @@ def _report(result, best):
     "Money by the top level, limits that cost something, and what the fit says against itself."
     top, currency = best.plan.hierarchy.levels[-1], dict.fromkeys(("before", "spend"), "{:,.0f}")
     table = best.table(top)
-    table["change"] = [f"{round(x, 2) + 0:+.0%}" if x < 1e6 else "new" for x in table.change.fillna(0)]
+    table["change"] = [f"{round(x, 2) + 0:+.0%}" if x < 1e6 else "new"
+                       for x in table.change.fillna(0)]
     returns = dict.fromkeys(("roi", "roi_lower", "roi_upper", "marginal_roi"), "{:.2f}")
     _print_table(f"Money by {top} in {len(best.plan.time)} periods, and what a unit of it brings",
                  table, **currency, change="{}", **returns)
@@ -275,14 +278,14 @@ def add_plan(
     plan = commands.add_parser("plan", help="the best plan for the next periods", description="The "
                                "best plan for the periods after the data, under limits; writes "
                                "tables, pictures and sentences.")
-    plan.add_argument("results", metavar="RESULTS", help="a folder that precision fit wrote, a saved "
-                      "fit, or the folder of a saved ensemble")
+    plan.add_argument("results", metavar="RESULTS", help="a folder that precision fit wrote, a "
+                      "saved fit, or the folder of a saved ensemble")
     plan.add_argument("--out", required=True, metavar="DIR", help="folder for the plan; made if "
                       "missing")
     for name, meta, text in _OPTIONS:
         plan.add_argument(name, metavar=meta, help=text)
-    plan.add_argument("--over", default="totals", metavar="WHAT", help="totals: every line keeps its "
-                      "shape over time; periods: every cell moves (default: %(default)s)")
+    plan.add_argument("--over", default="totals", metavar="WHAT", help="totals: every line keeps "
+                      "its shape over time; periods: every cell moves (default: %(default)s)")
     plan.add_argument("--aim", default="mean", help="what is to be as high as possible (default: "
                       "%(default)s)")
     plan.set_defaults(run=plan_command)
@@ -294,8 +297,8 @@ _OPTIONS = [
                           "starts from"),
     ("--weeks", "N", "how long it is; by default a year"),
     ("--periods", "N", "the same in periods of the data"),
-    ("--spend", "plan.csv", "start from this plan, instead of the same periods of a year ago: a row "
-                            "a period or month, a column a tactical or node"),
-    ("--limits", "limits.yaml", "what it may do: total, nodes, change, fixed, periods, windows, seen, "
-                                "minimum; and price, value, after"),
+    ("--spend", "plan.csv", "start from this plan, instead of the same periods of a year ago: a "
+                            "row a period or month, a column a tactical or node"),
+    ("--limits", "limits.yaml", "what it may do: total, nodes, change, fixed, periods, windows, "
+                                "seen, minimum; and price, value, after"),
 ]
