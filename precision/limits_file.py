@@ -87,8 +87,8 @@ def read_limits(
     page = typed(LimitsFile, {} if given is None else given, name, lines)
     if odd := [one for one in page.fixed if not isinstance(one, str)]:
         raise PrecisionError(f"{name}, line {lines[f'{name}, fixed']}: fixed names "
-                             f"{short(odd[0])}; names of nodes are text, put them in quotes if they look like "
-                             "something else")
+                             f"{short(odd[0])}; names of nodes are text, put them in quotes if "
+                             "they look like something else")
     object.__setattr__(page, "windows", _windows(page.windows, name, scalars))
     object.__setattr__(page, "_page", (name, _named_lines(scalars)))  # for `in_limits_file`
     return page
