@@ -66,7 +66,7 @@ def _problem_of(polytope) -> _Problem:
                            & (polytope.lower > 0))
     joint = np.vstack([polytope.rows[over], -polytope.rows[under]])
     ends = np.r_[polytope.upper[over], -polytope.lower[under]] / polytope.scale
-    unit = np.abs(polytope.caps).max(axis=(1, 2), keepdims=True)
+    unit = np.maximum(np.abs(polytope.caps).max(axis=(1, 2), keepdims=True), 1e-300)
     capped = np.isfinite(polytope.most)
     most = np.where(capped, polytope.most / polytope.scale / unit[..., 0], 1.0)
     own = np.where(capped[..., None], polytope.caps / unit, 0.0)
@@ -117,7 +117,7 @@ def _newton(problem, state, bend) -> _Newton:
     inverse = np.linalg.inv(blocks)
     rows = problem.joint.reshape(-1, count, k)
     through = np.einsum("lkj,mlj->lkm", inverse, rows).reshape(count * k, -1)
-    slack = np.where(problem.exact, 1e-13, state.joint / state.p_joint)
+    slack = np.divide(state.joint, state.p_joint, np.full(len(rows), 1e-13), where=~problem.exact)
     return _Newton(problem, state, inverse, through, problem.joint @ through + np.diag(slack))
 
 # %% ../nbs/75_climb.ipynb #e7b8c8b6
@@ -133,7 +133,7 @@ def step(
     own = np.where(problem.capped, target / at.own - at.p_own + ratio * residuals.own, 0.0)
     right = (-residuals.slope + target / at.x - at.p_zero
              - np.einsum("lck,lc->lk", problem.own, own)).ravel()
-    room = np.where(problem.exact, 0.0, at.joint - target / at.p_joint)
+    room = at.joint - np.divide(target, at.p_joint, np.zeros(len(at.joint)), where=~problem.exact)
     p_joint = np.linalg.solve(self.schur, right @ self.through + residuals.joint - room)
     free = np.einsum("lkj,lj->lk", self.blocks, right.reshape(at.x.shape))
     x = free - (self.through @ p_joint).reshape(at.x.shape)
