@@ -200,7 +200,7 @@ def roi_over_time(
     return money.roi_over_time(self._each(level, ask), self.data.time, interval, by)
 
 # %% ../nbs/45_answers.ipynb #96e5139a
-FACTORS = np.linspace(0, 2, 21)  # multiples of the media in a response curve
+FACTORS = tuple(np.linspace(0, 2, 21).tolist())  # multiples of the media in a response curve
 
 
 @patch

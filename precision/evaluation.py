@@ -46,10 +46,10 @@ def _check_same_periods(plan, against):
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     "What a plan brings, draw by draw. Made by `fit.evaluate`."
-    result: Results
-    plan: Plan
+    result: Results       # that was asked
+    plan: Plan            # what is judged
     against: Plan | None  # the other plan, where one was given
-    values: PlanValues
+    values: PlanValues    # what money brings in every draw
 
     @cached_property
     def value(self) -> np.ndarray:
@@ -146,7 +146,7 @@ def __repr__(self: Evaluation):
 def plot_uplift(
     uplift,       # draws [S]
     ax=None,      # axes to draw on; new ones by default
-    unit: str = "units of y",
+    unit: str = "units of y",  # what it is counted in
 ):                # the axes
     "The uplift of a plan over another: how much, and how surely."
     ax = ax or plt.subplots(figsize=(7, 2.6))[1]

@@ -171,9 +171,9 @@ LATER_QUESTIONS = {  # {question about an optimum: the chapter that answers it}
 @dataclass(frozen=True, eq=False, repr=False)
 class Optimum:
     "The best plan under limits, and what can be said of it. Made by `fit.optimize`."
-    task: Task
-    aim: object
-    found: Found
+    task: Task    # what was to be improved
+    aim: object   # in what sense
+    found: Found  # what the aim came to
 
     @cached_property
     def plan(self) -> Plan:
@@ -358,7 +358,7 @@ _TIGHT = {"shrinkA": 0, "shrinkB": 0}  # an arrow from dot to tip
 def plot_moves(
     table: pd.DataFrame,  # columns before, spend; rows nodes, the last one the total
     ax=None,              # axes to draw on; new ones by default
-    currency: str = "currency",
+    currency: str = "currency",  # label of the money
 ):                        # the axes
     "Money of every node before and after, an arrow from one to the other."
     rows = table.drop(index="total", errors="ignore")
