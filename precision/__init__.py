@@ -11,6 +11,7 @@ _HOME = {
     "PrecisionWarning": "errors",
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
     "Plan": "plans", "Limits": "limits", "Window": "limits",
+    "Test": "next_experiment",
     "load_example": "examples", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)
