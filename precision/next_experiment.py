@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CELLS', 'FEW', 'Test', 'chances', 'Worth', 'worth_of', 'all_tests', 'NextExperiments']
 
-# %% ../nbs/79a_next_experiment.ipynb #0640943f
+# %% ../nbs/79a_next_experiment.ipynb #3206fff5
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from .plans import Plan
 from .plots import Thousands, styled
 from .total_curves import Curves, curves_of
 
-# %% ../nbs/79a_next_experiment.ipynb #58c36e27
+# %% ../nbs/79a_next_experiment.ipynb #de6a07f4
 @dataclass(frozen=True)
 class Test:
     "A lift test that could be run: money of a node changed for a while, and the outcome read."
@@ -48,7 +48,7 @@ class Test:
                 f"{abs(self.change):.0%} {'more' if self.change > 0 else 'less'}")
         return f"{self.node}, {what} for {self.periods} periods"
 
-# %% ../nbs/79a_next_experiment.ipynb #7848335f
+# %% ../nbs/79a_next_experiment.ipynb #53dc0a22
 def _check_numbers(test):
     "Raise unless a test makes sense by itself."
     if not isinstance(test, Test):
@@ -77,7 +77,7 @@ def _check_test(test, plan):
         raise PrecisionError(f"the test of {test.node}: the plan has no money for it in the test's "
                              "periods, so nothing to change; choose other periods with start=")
 
-# %% ../nbs/79a_next_experiment.ipynb #a9221f44
+# %% ../nbs/79a_next_experiment.ipynb #c44cf47b
 def _changed(test, money, below):
     "A plan's money [P, N] as the test would have it."
     found = money.copy()
@@ -90,7 +90,7 @@ def _read(line, money, test):
     a = line.adstocked(money)[test.start:test.until]
     return line.size * line.curve.formula(np, a, *line.shape).sum(axis=0)
 
-# %% ../nbs/79a_next_experiment.ipynb #7e68274f
+# %% ../nbs/79a_next_experiment.ipynb #25b05e5a
 @patch
 def lift(
     self: Task,
@@ -118,7 +118,7 @@ def of_change(
                 for i in np.intersect1d(below, self.values.paid))
     return float(value), float((changed - money).sum())
 
-# %% ../nbs/79a_next_experiment.ipynb #afede012
+# %% ../nbs/79a_next_experiment.ipynb #0dcdfd0f
 CELLS = 64  # of the line of readings
 
 
@@ -133,7 +133,7 @@ def chances(
     ends = np.zeros((len(lift), 1)), np.ones((len(lift), 1))
     return np.diff(np.concatenate([ends[0], below, ends[1]], axis=1), axis=1)
 
-# %% ../nbs/79a_next_experiment.ipynb #7409fba9
+# %% ../nbs/79a_next_experiment.ipynb #2d7eff68
 class Worth(NamedTuple):
     "What a test is worth to the decision."
     value: float  # expected gain of the best plan, in units of value
@@ -163,7 +163,7 @@ def worth_of(
     few = (share / np.maximum(effective, 1.0)).sum()
     return Worth(gained.mean(), np.std(batches, ddof=1) / np.sqrt(len(batches)), 1 / few)
 
-# %% ../nbs/79a_next_experiment.ipynb #e2daafe2
+# %% ../nbs/79a_next_experiment.ipynb #f9f88448
 def _noise(result, periods) -> float:
     "Standard deviation of the noise of so many periods together, in units of the outcome."
     known = sum(draws for _, draws in result._everything(None))
@@ -172,7 +172,7 @@ def _noise(result, periods) -> float:
     periods = min(periods, summed.shape[1] - 1)
     return float(np.sqrt(((summed[:, periods:] - summed[:, :-periods]) ** 2).mean()))
 
-# %% ../nbs/79a_next_experiment.ipynb #94baca5a
+# %% ../nbs/79a_next_experiment.ipynb #a7bfdcc1
 def all_tests(
     plan: Plan,
     periods: int = 8,  # of each
@@ -189,7 +189,7 @@ def all_tests(
                 found += [Test(node, change, periods) for change in (-1.0, 0.5)]
     return found
 
-# %% ../nbs/79a_next_experiment.ipynb #453055f2
+# %% ../nbs/79a_next_experiment.ipynb #ee3a8dd1
 @dataclass(frozen=True, eq=False, repr=False)
 class NextExperiments:
     "Tests, the best first. Made by `fit.next_experiment`."
@@ -199,7 +199,7 @@ class NextExperiments:
     plan: Plan            # that is to be tested, and made better
     notes: tuple = ()     # what was assumed
 
-# %% ../nbs/79a_next_experiment.ipynb #363a882e
+# %% ../nbs/79a_next_experiment.ipynb #f401ffa7
 FEW = 50  # effective draws
 
 
@@ -230,7 +230,7 @@ def _assumed(curves, given, table) -> tuple:
                      "draws (see `draws`); fit more draws to be sure of it")
     return tuple(notes)
 
-# %% ../nbs/79a_next_experiment.ipynb #9885dbdb
+# %% ../nbs/79a_next_experiment.ipynb #06715f50
 def _read_tests(tests, plan):
     "The tests to be weighed, checked."
     if isinstance(tests, Test):
@@ -251,7 +251,7 @@ def _with_errors(result, tests):
     return [test if test.se is not None else replace(test, se=noise[test.until - test.start])
             for test in tests]
 
-# %% ../nbs/79a_next_experiment.ipynb #c7da239d
+# %% ../nbs/79a_next_experiment.ipynb #5da345dd
 @patch
 def next_experiment(
     self: Results,
@@ -271,7 +271,7 @@ def next_experiment(
     notes = _assumed(curves, given, table)
     return NextExperiments(tuple(ready[k] for k in order), table, curves.perfect, plan, notes)
 
-# %% ../nbs/79a_next_experiment.ipynb #8810a819
+# %% ../nbs/79a_next_experiment.ipynb #a6d60858
 @patch
 def __repr__(self: NextExperiments):
     first, row = self.tests[0], self.table.iloc[0]
@@ -290,7 +290,7 @@ def __repr__(self: NextExperiments):
 def _repr_html_(self: NextExperiments):
     return None
 
-# %% ../nbs/79a_next_experiment.ipynb #1051c574
+# %% ../nbs/79a_next_experiment.ipynb #a72e5c1f
 @patch
 @styled
 def plot(
@@ -307,13 +307,13 @@ def plot(
     ax.barh(place - 0.18, -rows.cost, 0.34, color="C3", label="cost")
     ax.plot(rows.net, place, "D", color="k", ms=4, label="net")
     ax.axvline(0, color="0.3", lw=1)
-    ax.set_yticks(place, [as_text(str(test)) for test in self.tests[:most]])
+    ax.set_yticks(place, [f"{as_text(test.node)} {test.change:+.0%}" for test in self.tests[:most]])
     ax.set(xlabel="value")
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
-# %% ../nbs/79a_next_experiment.ipynb #6c6e42d1
+# %% ../nbs/79a_next_experiment.ipynb #ea07d5db
 @patch
 def lift_test(
     self: NextExperiments,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Disagreement']
 
-# %% ../nbs/84_one_plan.ipynb #c655c89a
+# %% ../nbs/84_one_plan.ipynb #ee5cc6a8
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from .patch import patch
 from .plots import Thousands, styled
 from .summaries import mean_and_interval
 
-# %% ../nbs/84_one_plan.ipynb #578c0710
+# %% ../nbs/84_one_plan.ipynb #b9d76dd8
 @dataclass(frozen=True, eq=False, repr=False)
 class Disagreement:
     "What each model of an ensemble thinks of one plan. Made by `result.disagreement`."
@@ -38,7 +38,7 @@ class Disagreement:
             found[name] = Mean().best(task, weights)
         return found
 
-# %% ../nbs/84_one_plan.ipynb #2eb10379
+# %% ../nbs/84_one_plan.ipynb #f9148928
 @patch
 def _unknown(self: Disagreement) -> dict:
     "{metric: lines with money in the plan of which its model has no estimate}."
@@ -47,7 +47,7 @@ def _unknown(self: Disagreement) -> dict:
     parts = zip(self.result._chosen.parts, self.best.task.values.parts)
     return {metric: [names[i] for i in paid if i not in lines] for metric, (lines, _) in parts}
 
-# %% ../nbs/84_one_plan.ipynb #6d9f973e
+# %% ../nbs/84_one_plan.ipynb #44565d97
 @patch
 def table(
     self: Disagreement,
@@ -71,7 +71,7 @@ def table(
 def _renamed(found) -> dict:
     return {"uplift": found["mean"], "lower": found["lower"], "upper": found["upper"]}
 
-# %% ../nbs/84_one_plan.ipynb #1c883de5
+# %% ../nbs/84_one_plan.ipynb #9b2e249a
 @patch
 def disagreement(
     self: EnsembleResult,
@@ -83,7 +83,7 @@ def disagreement(
                              "result.disagreement(result.optimize(plan, limits))")
     return Disagreement(self, best)
 
-# %% ../nbs/84_one_plan.ipynb #a207d442
+# %% ../nbs/84_one_plan.ipynb #49beb24d
 @patch
 def plans(
     self: Disagreement,
@@ -96,7 +96,7 @@ def plans(
     return pd.DataFrame({name: plan.by_node(level).sum() for name, plan in plans.items()}).rename_axis(
         "node")
 
-# %% ../nbs/84_one_plan.ipynb #c8461b5c
+# %% ../nbs/84_one_plan.ipynb #97d2344a
 @patch
 @styled
 def plot(
@@ -114,17 +114,18 @@ def plot(
     _plot_gains(axes[1], table.iloc[::-1])
     return axes
 
-# %% ../nbs/84_one_plan.ipynb #4559e9ce
+# %% ../nbs/84_one_plan.ipynb #d96f5953
 def _plot_money(ax, money):
     "A dot for each model, the mixture's plan as a diamond, today's money as a line."
     row = np.arange(len(money))
     ax.hlines(row, money.min(axis=1), money.max(axis=1), color="0.85", lw=3, zorder=0)
     ax.plot(money.before, row, "|", color="0.3", ms=11, mew=1.5, label="today")
     for name in money.columns[2:]:
-        ax.plot(money[name], row, "o", ms=5, alpha=0.8, label=as_text(name))
-    ax.plot(money.mixture, row, "D", color="k", ms=4.5, label="one plan")
+        ax.plot(money[name], row, "o", ms=7, mfc="none", mew=1.5, label=as_text(name))
+    ax.plot(money.mixture, row, "D", color="k", ms=3.5, label="one plan")
     ax.set_yticks(row, map(as_text, money.index))
-    ax.set(xlabel="money of the whole plan", xlim=(0, None))
+    ax.set(xlabel="money of the whole plan", xlim=(0, None), ylim=(-0.6, len(row) - 0.4))
+    ax.locator_params(axis="x", nbins=6)
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
 
@@ -133,16 +134,18 @@ def _plot_gains(ax, table):
     "Uplift of the one plan, and of the model's own."
     row = np.arange(len(table))
     ax.hlines(row, table.lower, table.upper, color="C0", lw=2)
-    ax.plot(table.uplift, row, "D", color="k", ms=4.5, label="by the one plan (90%)")
+    ax.plot(table.uplift, row, "D", color="k", ms=3.5, label="by the one plan (90%)")
     models = table.index != "mixture"
-    ax.plot(table.own[models], row[models], "o", color="C1", ms=6, label="by its own")
+    ax.plot(table.own[models], row[models], "o", color="C3", ms=8, mfc="none", mew=1.5,
+            label="by its own")
     ax.axvline(0, color="0.3", lw=1)
     ax.set_yticks(row, [as_text(f"{name} ({weight:.0%})") for name, weight in table.weight.items()])
     ax.set(xlabel="gain over today", ylim=(-0.6, len(row) - 0.4))
+    ax.locator_params(axis="x", nbins=4)
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
-# %% ../nbs/84_one_plan.ipynb #8c139208
+# %% ../nbs/84_one_plan.ipynb #c104774b
 @patch
 def __repr__(self: Disagreement):
     table = self.table()

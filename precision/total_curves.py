@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WIDE', 'NEAR', 'BLOCK', 'MOST', 'Curves', 'curves_of']
 
-# %% ../nbs/79_total_curves.ipynb #2c54d978
+# %% ../nbs/79_total_curves.ipynb #7570b26b
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from .optimum import Task
 from .patch import patch
 from .polytope import furthest
 
-# %% ../nbs/79_total_curves.ipynb #0c45d6f1
+# %% ../nbs/79_total_curves.ipynb #5a3db438
 @dataclass(frozen=True, eq=False)
 class Curves:
     "Value over the totals of lines, straight in M segments of all lines together. See `curves_of`."
@@ -35,7 +35,7 @@ class Curves:
         "Totals of lines."
         return self.low + filled @ (self.line[:, None] == np.arange(len(self.low)))
 
-# %% ../nbs/79_total_curves.ipynb #d100668a
+# %% ../nbs/79_total_curves.ipynb #2de99ff7
 def _ends(task):
     "Least and most money of every line under the limits, [L] each."
     count = len(task.decision.lines)
@@ -44,7 +44,7 @@ def _ends(task):
     low, high = np.array(furthest_of).reshape(2, count)
     return np.maximum(low, 0), np.maximum(high, low)
 
-# %% ../nbs/79_total_curves.ipynb #2a3236e8
+# %% ../nbs/79_total_curves.ipynb #28e20df1
 WIDE = 13  # knots from end to end
 NEAR = (0.004, 0.01, 0.02, 0.04, 0.08, 0.16)  # and around the best plan, as shares of it
 
@@ -70,7 +70,7 @@ def _curves_at(task, low, high, best):
         parts.append((np.full(len(width), line), width, slope))
     return Curves(task, low, *(np.concatenate(part, axis=-1) for part in zip(*parts)))
 
-# %% ../nbs/79_total_curves.ipynb #15afd418
+# %% ../nbs/79_total_curves.ipynb #07ae5242
 @patch
 @cached_property
 def room(self: Curves) -> float | None:
@@ -92,7 +92,7 @@ def _fill(curves, gains):
     np.put_along_axis(found, order, taken, axis=1)
     return found
 
-# %% ../nbs/79_total_curves.ipynb #669cb3d1
+# %% ../nbs/79_total_curves.ipynb #918d4780
 def _programme(curves, gains):
     "The same under any limits: one linear programme of independent blocks, and its solution."
     polytope, count = curves.task.polytope, len(gains)
@@ -108,7 +108,7 @@ def _programme(curves, gains):
         raise PrecisionError(f"the linear programme over the curves failed: {found.message}")
     return found.x.reshape(gains.shape) * polytope.scale, -found.ineqlin.marginals[0] * unit
 
-# %% ../nbs/79_total_curves.ipynb #b55403cf
+# %% ../nbs/79_total_curves.ipynb #481d1bdd
 def _concave(curves, gains):
     "Mean slopes [J, M] as slopes of the least concave curve above each line."
     found, line = gains.copy(), curves.line
@@ -119,7 +119,7 @@ def _concave(curves, gains):
                                             increasing=False).x
     return found
 
-# %% ../nbs/79_total_curves.ipynb #c9c3a32e
+# %% ../nbs/79_total_curves.ipynb #6e576533
 BLOCK = 16  # sets of weights in one linear programme
 
 
@@ -130,6 +130,8 @@ def best(
 ) -> np.ndarray:  # [J, M] money in each segment
     "The best plan for each set of weights."
     gains = _concave(self, gains)
+    if not len(self.width):  # nothing can move
+        return gains
     if self.room is not None:
         return _fill(self, gains)
     return np.concatenate([_programme(self, gains[j:j + BLOCK])[0]
@@ -142,7 +144,7 @@ def today(self: Curves) -> np.ndarray:  # [M] money in each segment
     "The plan that is best on average over all draws."
     return self.best(self.slope.mean(axis=0)[None])[0]
 
-# %% ../nbs/79_total_curves.ipynb #6a8f87e7
+# %% ../nbs/79_total_curves.ipynb #353d082c
 def curves_of(
     task: Task,  # over totals
 ) -> Curves:     # in every draw
@@ -153,16 +155,16 @@ def curves_of(
     rough = _curves_at(task, low, high, None)
     return _curves_at(task, low, high, rough.money(rough.today))
 
-# %% ../nbs/79_total_curves.ipynb #a74c16ef
+# %% ../nbs/79_total_curves.ipynb #fd6f18a4
 @patch
 @cached_property
 def price(self: Curves) -> float:  # value per unit of currency; 0 where the total does not bind
     "What one more unit of currency in the total would bring to today's best plan."
-    total = self.task.polytope.constraints[2][:1] == ["total"]
+    total = len(self.width) and self.task.polytope.constraints[2][:1] == ["total"]
     gains = _concave(self, self.slope.mean(axis=0)[None])
     return max(float(_programme(self, gains)[1]), 0.0) if total else 0.0
 
-# %% ../nbs/79_total_curves.ipynb #d5a4e458
+# %% ../nbs/79_total_curves.ipynb #e686f569
 MOST = 200  # draws that have a plan of their own, where each is a linear programme
 
 
