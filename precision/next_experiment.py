@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CELLS', 'FEW', 'Test', 'chances', 'Worth', 'worth_of', 'all_tests', 'NextExperiments']
 
-# %% ../nbs/79a_next_experiment.ipynb #3206fff5
+# %% ../nbs/79a_next_experiment.ipynb #65a770a7
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from .plans import Plan
 from .plots import Thousands, styled
 from .total_curves import Curves, curves_of
 
-# %% ../nbs/79a_next_experiment.ipynb #de6a07f4
+# %% ../nbs/79a_next_experiment.ipynb #1a5ff041
 @dataclass(frozen=True)
 class Test:
     "A lift test that could be run: money of a node changed for a while, and the outcome read."
@@ -48,49 +48,51 @@ class Test:
                 f"{abs(self.change):.0%} {'more' if self.change > 0 else 'less'}")
         return f"{self.node}, {what} for {self.periods} periods"
 
-# %% ../nbs/79a_next_experiment.ipynb #53dc0a22
+# %% ../nbs/79a_next_experiment.ipynb #24c1b3e4
 def _check_numbers(test):
     "Raise unless a test makes sense by itself."
     if not isinstance(test, Test):
-        raise PrecisionError(f"tests is a list of Test(node, change, periods, se); it holds {test!r:.60}")
+        raise PrecisionError("tests is a list of Test(node, change, periods, se); it holds "
+                             f"{test!r:.60}")
     if not is_number(test.change) or test.change < -1 or test.change == 0:
-        raise PrecisionError(f"the test of {test.node}: change is {test.change!r}; from -1 (switched "
-                             "off) up, and not zero, 0.5 for half as much again")
+        raise PrecisionError(f"the test of {test.node}: change is {test.change!r}; from -1 "
+                             "(switched off) up, and not zero, 0.5 for half as much again")
     check_whole(f"the test of {test.node}: periods", test.periods, 1)
     check_whole(f"the test of {test.node}: start", test.start, 0)
     if test.read is not None:
         check_whole(f"the test of {test.node}: read", test.read, test.periods)
     if test.se is not None and not (is_number(test.se) and test.se > 0):
-        raise PrecisionError(f"the test of {test.node}: se is {test.se!r}; the standard error of its "
-                             "lift was expected, in units of the outcome and above zero")
+        raise PrecisionError(f"the test of {test.node}: se is {test.se!r}; the standard error of "
+                             "its lift was expected, in units of the outcome and above zero")
 
-
+# %% ../nbs/79a_next_experiment.ipynb #ad07061e
 def _check_test(test, plan):
     "Raise unless a plan can be tested so."
     _check_numbers(test)
     below = members(test.node, plan.hierarchy)
     if test.until > len(plan.time):
-        raise PrecisionError(f"the test of {test.node} is read up to period {test.until} of the plan, "
-                             f"which has {len(plan.time)}; make the test shorter or the plan longer")
+        raise PrecisionError(f"the test of {test.node} is read up to period {test.until} of the "
+                             f"plan, which has {len(plan.time)}; make the test shorter or the plan "
+                             "longer")
     window = plan.spend.to_numpy()[test.start:test.start + test.periods, below]
     if not window.any():
         raise PrecisionError(f"the test of {test.node}: the plan has no money for it in the test's "
                              "periods, so nothing to change; choose other periods with start=")
 
-# %% ../nbs/79a_next_experiment.ipynb #c44cf47b
+# %% ../nbs/79a_next_experiment.ipynb #487278db
 def _changed(test, money, below):
     "A plan's money [P, N] as the test would have it."
     found = money.copy()
     found[test.start:test.start + test.periods, below] *= 1 + test.change
     return found
 
-
+# %% ../nbs/79a_next_experiment.ipynb #ecdfd4c4
 def _read(line, money, test):
     "Outcome of a line over the periods that are read [S]."
     a = line.adstocked(money)[test.start:test.until]
     return line.size * line.curve.formula(np, a, *line.shape).sum(axis=0)
 
-# %% ../nbs/79a_next_experiment.ipynb #25b05e5a
+# %% ../nbs/79a_next_experiment.ipynb #0f628cfd
 @patch
 def lift(
     self: Task,
@@ -105,7 +107,7 @@ def lift(
                               - _read(lines[i], money[:, i], test))
     return found
 
-
+# %% ../nbs/79a_next_experiment.ipynb #a9b51478
 @patch
 def of_change(
     self: Task,
@@ -118,7 +120,7 @@ def of_change(
                 for i in np.intersect1d(below, self.values.paid))
     return float(value), float((changed - money).sum())
 
-# %% ../nbs/79a_next_experiment.ipynb #0dcdfd0f
+# %% ../nbs/79a_next_experiment.ipynb #5080825b
 CELLS = 64  # of the line of readings
 
 
@@ -133,21 +135,21 @@ def chances(
     ends = np.zeros((len(lift), 1)), np.ones((len(lift), 1))
     return np.diff(np.concatenate([ends[0], below, ends[1]], axis=1), axis=1)
 
-# %% ../nbs/79a_next_experiment.ipynb #2d7eff68
+# %% ../nbs/79a_next_experiment.ipynb #658bb0c7
 class Worth(NamedTuple):
     "What a test is worth to the decision."
     value: float  # expected gain of the best plan, in units of value
     error: float  # Monte Carlo standard error, of the finite number of draws
     draws: float  # effective number of draws after a reading: few, and the value is unsure
 
-
+# %% ../nbs/79a_next_experiment.ipynb #c81c423e
 def _gain(curves, chance, today):
     "h [S]: what each draw gains by plans that follow the readings."
     weights = (chance / np.maximum(chance.sum(axis=0), 1e-300)).T
     moved = curves.best(weights @ curves.slope) - today
     return np.einsum("sj,sj->s", chance, curves.slope @ moved.T)
 
-
+# %% ../nbs/79a_next_experiment.ipynb #1127ed43
 def worth_of(
     curves: Curves,
     lift,       # [S] what each draw predicts of the test
@@ -163,7 +165,7 @@ def worth_of(
     few = (share / np.maximum(effective, 1.0)).sum()
     return Worth(gained.mean(), np.std(batches, ddof=1) / np.sqrt(len(batches)), 1 / few)
 
-# %% ../nbs/79a_next_experiment.ipynb #f9f88448
+# %% ../nbs/79a_next_experiment.ipynb #638b872d
 def _noise(result, periods) -> float:
     "Standard deviation of the noise of so many periods together, in units of the outcome."
     known = sum(draws for _, draws in result._everything(None))
@@ -172,12 +174,12 @@ def _noise(result, periods) -> float:
     periods = min(periods, summed.shape[1] - 1)
     return float(np.sqrt(((summed[:, periods:] - summed[:, :-periods]) ** 2).mean()))
 
-# %% ../nbs/79a_next_experiment.ipynb #a7bfdcc1
+# %% ../nbs/79a_next_experiment.ipynb #c6835b8d
 def all_tests(
     plan: Plan,
     periods: int = 8,  # of each
 ) -> list:             # of `Test`
-    "Every node with money switched off, and raised by half: what is weighed when no tests are given."
+    "Every node with money switched off, and raised by half: what is weighed by default."
     h, found, seen = plan.hierarchy, [], set()
     periods = min(periods, len(plan.time))
     running = plan.spend.iloc[:periods].any().to_numpy()
@@ -189,7 +191,7 @@ def all_tests(
                 found += [Test(node, change, periods) for change in (-1.0, 0.5)]
     return found
 
-# %% ../nbs/79a_next_experiment.ipynb #ee3a8dd1
+# %% ../nbs/79a_next_experiment.ipynb #b063f360
 @dataclass(frozen=True, eq=False, repr=False)
 class NextExperiments:
     "Tests, the best first. Made by `fit.next_experiment`."
@@ -199,7 +201,7 @@ class NextExperiments:
     plan: Plan            # that is to be tested, and made better
     notes: tuple = ()     # what was assumed
 
-# %% ../nbs/79a_next_experiment.ipynb #f401ffa7
+# %% ../nbs/79a_next_experiment.ipynb #1450e4cf
 FEW = 50  # effective draws
 
 
@@ -213,7 +215,7 @@ def _row(curves, test) -> dict:
             "by_itself": by_itself, "cost": found.value - net, "net": net,
             "share": found.value / perfect if perfect else 0.0, "draws": found.draws}
 
-
+# %% ../nbs/79a_next_experiment.ipynb #578ca02f
 def _assumed(curves, given, table) -> tuple:
     "Notes on a ranking."
     notes = []
@@ -226,11 +228,11 @@ def _assumed(curves, given, table) -> tuple:
     if curves.task.limits.minimum:
         notes.append("minimum buys are left aside")
     if few := int((table.draws < FEW).sum()):
-        notes.append(f"the worth of {few} test{'s' * (few > 1)} rests on fewer than {FEW} effective "
-                     "draws (see `draws`); fit more draws to be sure of it")
+        notes.append(f"the worth of {few} test{'s' * (few > 1)} rests on fewer than {FEW} "
+                     "effective draws (see `draws`); fit more draws to be sure of it")
     return tuple(notes)
 
-# %% ../nbs/79a_next_experiment.ipynb #06715f50
+# %% ../nbs/79a_next_experiment.ipynb #4d37ad7a
 def _read_tests(tests, plan):
     "The tests to be weighed, checked."
     if isinstance(tests, Test):
@@ -243,7 +245,7 @@ def _read_tests(tests, plan):
         _check_test(test, plan)
     return given
 
-
+# %% ../nbs/79a_next_experiment.ipynb #b38165cc
 def _with_errors(result, tests):
     "The tests, each with a standard error."
     lengths = {test.until - test.start for test in tests if test.se is None}
@@ -251,7 +253,7 @@ def _with_errors(result, tests):
     return [test if test.se is not None else replace(test, se=noise[test.until - test.start])
             for test in tests]
 
-# %% ../nbs/79a_next_experiment.ipynb #5da345dd
+# %% ../nbs/79a_next_experiment.ipynb #bc1f5371
 @patch
 def next_experiment(
     self: Results,
@@ -271,7 +273,7 @@ def next_experiment(
     notes = _assumed(curves, given, table)
     return NextExperiments(tuple(ready[k] for k in order), table, curves.perfect, plan, notes)
 
-# %% ../nbs/79a_next_experiment.ipynb #a6d60858
+# %% ../nbs/79a_next_experiment.ipynb #11e3110b
 @patch
 def __repr__(self: NextExperiments):
     first, row = self.tests[0], self.table.iloc[0]
@@ -280,7 +282,8 @@ def __repr__(self: NextExperiments):
     if row.net > 2 * row.error:
         lines = [f"Test first: {first} (se {first.se:,.0f}). It is {sums}."]
     else:
-        lines = [f"No test is surely worth its cost. The best is {first} (se {first.se:,.0f}), {sums}."]
+        lines = ["No test is surely worth its cost. The best is "
+                 f"{first} (se {first.se:,.0f}), {sums}."]
     lines.append(f"{len(self.tests)} tests were weighed; to know everything would be worth "
                  f"{self.perfect:,.0f}.")
     return "\n".join([*lines, *(f"Note: {note}." for note in self.notes)])
@@ -290,7 +293,7 @@ def __repr__(self: NextExperiments):
 def _repr_html_(self: NextExperiments):
     return None
 
-# %% ../nbs/79a_next_experiment.ipynb #a72e5c1f
+# %% ../nbs/79a_next_experiment.ipynb #eca97e6f
 @patch
 @styled
 def plot(
@@ -313,7 +316,7 @@ def plot(
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
-# %% ../nbs/79a_next_experiment.ipynb #ea07d5db
+# %% ../nbs/79a_next_experiment.ipynb #d3114c9e
 @patch
 def lift_test(
     self: NextExperiments,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Disagreement']
 
-# %% ../nbs/84_one_plan.ipynb #ee5cc6a8
+# %% ../nbs/84_one_plan.ipynb #7a595808
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from .patch import patch
 from .plots import Thousands, styled
 from .summaries import mean_and_interval
 
-# %% ../nbs/84_one_plan.ipynb #b9d76dd8
+# %% ../nbs/84_one_plan.ipynb #dbded709
 @dataclass(frozen=True, eq=False, repr=False)
 class Disagreement:
     "What each model of an ensemble thinks of one plan. Made by `result.disagreement`."
@@ -38,7 +38,7 @@ class Disagreement:
             found[name] = Mean().best(task, weights)
         return found
 
-# %% ../nbs/84_one_plan.ipynb #f9148928
+# %% ../nbs/84_one_plan.ipynb #77bfe774
 @patch
 def _unknown(self: Disagreement) -> dict:
     "{metric: lines with money in the plan of which its model has no estimate}."
@@ -47,12 +47,16 @@ def _unknown(self: Disagreement) -> dict:
     parts = zip(self.result._chosen.parts, self.best.task.values.parts)
     return {metric: [names[i] for i in paid if i not in lines] for metric, (lines, _) in parts}
 
-# %% ../nbs/84_one_plan.ipynb #44565d97
+
+def _renamed(found) -> dict:
+    return {"uplift": found["mean"], "lower": found["lower"], "upper": found["upper"]}
+
+# %% ../nbs/84_one_plan.ipynb #0c62ab2a
 @patch
 def table(
     self: Disagreement,
     interval: float = 0.9,  # probability inside, equal tails
-) -> pd.DataFrame:  # by metric, and mixture: weight; uplift, lower, upper; better; own, loss, unknown
+) -> pd.DataFrame:  # by metric, and mixture: weight; uplift, with ends; better; own; loss; unknown
     "Uplift of the one plan in every model, and what the model's own plan would add to it."
     uplift, value, spend = self.best.uplift, self.best.evaluation.value, self.best.plan.spend.sum()
     unknown, rows = self._unknown(), {}
@@ -67,11 +71,7 @@ def table(
                 "unknown": share} for name, (weight, draws, loss, share) in rows.items()}
     return pd.DataFrame(found).T.rename_axis("metric")
 
-
-def _renamed(found) -> dict:
-    return {"uplift": found["mean"], "lower": found["lower"], "upper": found["upper"]}
-
-# %% ../nbs/84_one_plan.ipynb #9b2e249a
+# %% ../nbs/84_one_plan.ipynb #b0abd940
 @patch
 def disagreement(
     self: EnsembleResult,
@@ -83,7 +83,7 @@ def disagreement(
                              "result.disagreement(result.optimize(plan, limits))")
     return Disagreement(self, best)
 
-# %% ../nbs/84_one_plan.ipynb #49beb24d
+# %% ../nbs/84_one_plan.ipynb #56a244d1
 @patch
 def plans(
     self: Disagreement,
@@ -91,12 +91,13 @@ def plans(
 ) -> pd.DataFrame:      # by node: before, mixture, and every metric: money of the whole plan
     "Money of every node today, in the one plan, and in the plan of each model alone."
     task = self.best.task
-    plans = {"before": task.plan, "mixture": self.best.plan} | {
-        name: task.plan.with_spend(task.decision.money(found.x)) for name, found in self.own.items()}
-    return pd.DataFrame({name: plan.by_node(level).sum() for name, plan in plans.items()}).rename_axis(
-        "node")
+    plans = {"before": task.plan, "mixture": self.best.plan}
+    plans |= {name: task.plan.with_spend(task.decision.money(found.x))
+              for name, found in self.own.items()}
+    money = {name: plan.by_node(level).sum() for name, plan in plans.items()}
+    return pd.DataFrame(money).rename_axis("node")
 
-# %% ../nbs/84_one_plan.ipynb #97d2344a
+# %% ../nbs/84_one_plan.ipynb #9dcae264
 @patch
 @styled
 def plot(
@@ -114,7 +115,7 @@ def plot(
     _plot_gains(axes[1], table.iloc[::-1])
     return axes
 
-# %% ../nbs/84_one_plan.ipynb #d96f5953
+# %% ../nbs/84_one_plan.ipynb #bb3a8230
 def _plot_money(ax, money):
     "A dot for each model, the mixture's plan as a diamond, today's money as a line."
     row = np.arange(len(money))
@@ -145,25 +146,32 @@ def _plot_gains(ax, table):
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
-# %% ../nbs/84_one_plan.ipynb #c104774b
+# %% ../nbs/84_one_plan.ipynb #ec2b8850
 @patch
 def __repr__(self: Disagreement):
     table = self.table()
     rows = table.drop(index="mixture")
-    lines = [f"The one plan brings {table.uplift['mixture']:+,.0f} over today's. " + "; ".join(
-        f"{name} ({row.weight:.0%}): {row.uplift:+,.0f} ({row.lower:,.0f} to {row.upper:,.0f}, 90%), "
-        f"better with probability {row.better:.2f}" for name, row in rows.iterrows()) + "."]
+    views = (f"{name} ({row.weight:.0%}): {row.uplift:+,.0f} ({row.lower:,.0f} to "
+             f"{row.upper:,.0f}, 90%), better with probability {row.better:.2f}"
+             for name, row in rows.iterrows())
+    lines = [f"The one plan brings {table.uplift['mixture']:+,.0f} over today's. "
+             + "; ".join(views) + "."]
     worst = rows.loss.idxmax()
     lines.append(f"Most is lost by it if {worst} is right: its own plan would bring "
                  f"{rows.own[worst]:+,.0f}, {rows.loss[worst]:,.0f} more.")
-    locked = set(self.best.plan.hierarchy.leaves) - {
-        self.best.plan.hierarchy.leaves[i] for i in self.best.task.decision.lines}
+    return "\n".join([*lines, *self._warnings()])
+
+# %% ../nbs/84_one_plan.ipynb #4ec0a9fe
+@patch
+def _warnings(self: Disagreement):
+    "What to say of lines that may move and that a model has no estimate of."
+    h, decision = self.best.plan.hierarchy, self.best.task.decision
+    moving = {h.leaves[i] for i in decision.lines}
     for name, nodes in self._unknown().items():
-        if free := [node for node in nodes if node not in locked]:
-            lines.append(f"Note: {name} has no estimate of {listing(free)}: in its draws their money "
-                         "brings nothing, so the one plan gives them too little. Lock them with "
-                         "Limits(fixed=...), or plan with a fit that has them, result.fits[...].")
-    return "\n".join(lines)
+        if free := [node for node in nodes if node in moving]:
+            yield (f"Note: {name} has no estimate of {listing(free)}: in its draws their money "
+                   "brings nothing, so the one plan gives them too little. Lock them with "
+                   "Limits(fixed=...), or plan with a fit that has them, result.fits[...].")
 
 
 @patch

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WIDE', 'NEAR', 'BLOCK', 'MOST', 'Curves', 'curves_of']
 
-# %% ../nbs/79_total_curves.ipynb #7570b26b
+# %% ../nbs/79_total_curves.ipynb #68ea7bb5
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from .optimum import Task
 from .patch import patch
 from .polytope import furthest
 
-# %% ../nbs/79_total_curves.ipynb #5a3db438
+# %% ../nbs/79_total_curves.ipynb #3e0a4f1d
 @dataclass(frozen=True, eq=False)
 class Curves:
     "Value over the totals of lines, straight in M segments of all lines together. See `curves_of`."
@@ -35,7 +35,7 @@ class Curves:
         "Totals of lines."
         return self.low + filled @ (self.line[:, None] == np.arange(len(self.low)))
 
-# %% ../nbs/79_total_curves.ipynb #2de99ff7
+# %% ../nbs/79_total_curves.ipynb #86c5c4aa
 def _ends(task):
     "Least and most money of every line under the limits, [L] each."
     count = len(task.decision.lines)
@@ -44,7 +44,7 @@ def _ends(task):
     low, high = np.array(furthest_of).reshape(2, count)
     return np.maximum(low, 0), np.maximum(high, low)
 
-# %% ../nbs/79_total_curves.ipynb #28e20df1
+# %% ../nbs/79_total_curves.ipynb #400fa708
 WIDE = 13  # knots from end to end
 NEAR = (0.004, 0.01, 0.02, 0.04, 0.08, 0.16)  # and around the best plan, as shares of it
 
@@ -70,7 +70,7 @@ def _curves_at(task, low, high, best):
         parts.append((np.full(len(width), line), width, slope))
     return Curves(task, low, *(np.concatenate(part, axis=-1) for part in zip(*parts)))
 
-# %% ../nbs/79_total_curves.ipynb #07ae5242
+# %% ../nbs/79_total_curves.ipynb #3eaaed13
 @patch
 @cached_property
 def room(self: Curves) -> float | None:
@@ -92,7 +92,7 @@ def _fill(curves, gains):
     np.put_along_axis(found, order, taken, axis=1)
     return found
 
-# %% ../nbs/79_total_curves.ipynb #918d4780
+# %% ../nbs/79_total_curves.ipynb #af091bda
 def _programme(curves, gains):
     "The same under any limits: one linear programme of independent blocks, and its solution."
     polytope, count = curves.task.polytope, len(gains)
@@ -102,13 +102,13 @@ def _programme(curves, gains):
     block = sp.csr_array(matrix[:, curves.line])
     bounds = np.stack([np.zeros_like(curves.width), curves.width / polytope.scale], axis=1)
     unit = np.abs(gains).max() or 1.0
-    found = linprog(-gains.ravel() / unit, sp.block_diag([block] * count, "csr"), np.tile(ends, count),
-                    bounds=np.tile(bounds, (count, 1)), method="highs")
+    found = linprog(-gains.ravel() / unit, sp.block_diag([block] * count, "csr"),
+                    np.tile(ends, count), bounds=np.tile(bounds, (count, 1)), method="highs")
     if found.status != 0:
         raise PrecisionError(f"the linear programme over the curves failed: {found.message}")
     return found.x.reshape(gains.shape) * polytope.scale, -found.ineqlin.marginals[0] * unit
 
-# %% ../nbs/79_total_curves.ipynb #481d1bdd
+# %% ../nbs/79_total_curves.ipynb #62ad8efa
 def _concave(curves, gains):
     "Mean slopes [J, M] as slopes of the least concave curve above each line."
     found, line = gains.copy(), curves.line
@@ -119,7 +119,7 @@ def _concave(curves, gains):
                                             increasing=False).x
     return found
 
-# %% ../nbs/79_total_curves.ipynb #6e576533
+# %% ../nbs/79_total_curves.ipynb #121de7fd
 BLOCK = 16  # sets of weights in one linear programme
 
 
@@ -144,18 +144,19 @@ def today(self: Curves) -> np.ndarray:  # [M] money in each segment
     "The plan that is best on average over all draws."
     return self.best(self.slope.mean(axis=0)[None])[0]
 
-# %% ../nbs/79_total_curves.ipynb #353d082c
+# %% ../nbs/79_total_curves.ipynb #cf03efb9
 def curves_of(
     task: Task,  # over totals
 ) -> Curves:     # in every draw
     "Curves of the value over totals, finest around the plan that is best today."
     if task.decision.over != "totals":
-        raise PrecisionError("curves of totals need a task over totals: task_of(..., over='totals')")
+        raise PrecisionError("curves of totals need a task over totals: "
+                             "task_of(..., over='totals')")
     low, high = _ends(task)
     rough = _curves_at(task, low, high, None)
     return _curves_at(task, low, high, rough.money(rough.today))
 
-# %% ../nbs/79_total_curves.ipynb #fd6f18a4
+# %% ../nbs/79_total_curves.ipynb #a5850c01
 @patch
 @cached_property
 def price(self: Curves) -> float:  # value per unit of currency; 0 where the total does not bind
@@ -164,7 +165,7 @@ def price(self: Curves) -> float:  # value per unit of currency; 0 where the tot
     gains = _concave(self, self.slope.mean(axis=0)[None])
     return max(float(_programme(self, gains)[1]), 0.0) if total else 0.0
 
-# %% ../nbs/79_total_curves.ipynb #e686f569
+# %% ../nbs/79_total_curves.ipynb #fab40c9c
 MOST = 200  # draws that have a plan of their own, where each is a linear programme
 
 
