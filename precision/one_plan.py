@@ -117,9 +117,9 @@ def plot(
 
 # %% ../nbs/84_one_plan.ipynb #bb3a8230
 def _plot_money(ax, money):
-    "A dot for each model, the mixture's plan as a diamond, today's money as a line."
-    row = np.arange(len(money))
-    ax.hlines(row, money.min(axis=1), money.max(axis=1), color="0.85", lw=3, zorder=0)
+    "A circle for each model, the mixture's plan as a diamond, today's money as a line."
+    row, planned = np.arange(len(money)), money.drop(columns="before")
+    ax.hlines(row, planned.min(axis=1), planned.max(axis=1), color="0.85", lw=3, zorder=0)
     ax.plot(money.before, row, "|", color="0.3", ms=11, mew=1.5, label="today")
     for name in money.columns[2:]:
         ax.plot(money[name], row, "o", ms=7, mfc="none", mew=1.5, label=as_text(name))
