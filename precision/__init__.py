@@ -12,6 +12,7 @@ _HOME = {
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
     "Plan": "plans", "Limits": "limits", "Window": "limits",
     "TargetROI": "targets", "TargetMarginalROI": "targets", "Reach": "targets",
+    "Test": "next_experiment",
     "load_example": "examples", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)

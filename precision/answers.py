@@ -30,6 +30,7 @@ from precision.summaries import (
 LATER = {  # {question: the chapter that answers it}
     "plan": "plans", "evaluate": "evaluation", "optimize": "optimum", "_worlds": "plan_values",
     "frontier": "frontier",
+    "next_experiment": "next_experiment", "disagreement": "one_plan",
 }
 
 # %% ../nbs/45_answers.ipynb #11cbcb34

@@ -158,6 +158,23 @@ def _predictive(self: EnsembleResult):
         return predictive.reshape(-1, predictive.shape[-1])[self._chosen.parts[name].rows]
     return self._mix(of)
 
+# %% ../nbs/82a_mixture.ipynb #8f7550d5
+def _later(data) -> int:
+    "Sorts by lag: a metric that looks back less has more periods before its first."
+    return 0 if data.history is None else -len(data.history)
+
+
+@patch
+@cached_property
+def _bought(self: EnsembleResult) -> Dataset:
+    "Exposure and spend of every line, in the metric of the shortest lag that has it."
+    given = sorted((fit.data for fit in self.fits.values()), key=_later)
+    first = np.argmax([data.active for data in given], axis=0)
+    lines = range(len(first))
+    tables = {name: np.stack([getattr(given[k], name)[:, i] for i, k in zip(lines, first)], axis=1)
+              for name in ("U", "spend") if given[0].spend is not None or name == "U"}
+    return replace(given[0], **tables, history=None)
+
 # %% ../nbs/82a_mixture.ipynb #c23bda6c
 @patch
 def decay_rates(

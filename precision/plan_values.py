@@ -61,6 +61,13 @@ class PlanValues:
         "Positions of the lines that money can be given to."
         return np.flatnonzero(~np.isnan(self.plan.price.to_numpy()).any(axis=0))
 
+# %% ../nbs/72a_plan_values.ipynb #d02254ad
+def _own_price(own, bought) -> np.ndarray:
+    "Price of a metric's unit where a unit of the plan's metric costs one [N]."
+    with np.errstate(divide="ignore", invalid="ignore"):
+        paid, seen = price_of(own) / price_of(bought), bought.U.sum(axis=0) / own.U.sum(axis=0)
+    return np.where(np.isnan(paid), seen, paid)
+
 # %% ../nbs/72a_plan_values.ipynb #ec0c03e8
 def _check_follows(plan, data):
     "Raise unless a plan was made for these data: the same lines, and the periods that follow."
@@ -70,7 +77,8 @@ def _check_follows(plan, data):
                              "this one: fit.plan(...)")
     if not plan.time.equals(due):
         raise PrecisionError(f"the plan begins at {written(plan.time[0])}, and the data of this "
-                             f"fit end at {written(data.time[-1])}; make it of this one: fit.plan(...)")
+                             f"fit end at {written(data.time[-1])}; make it of this one: "
+                             "fit.plan(...)")
 
 # %% ../nbs/72a_plan_values.ipynb #c95ed4e1
 def values_of(
@@ -79,11 +87,9 @@ def values_of(
 ) -> PlanValues:
     "The lines of a result, ready to be asked what money brings."
     _check_follows(plan, result.data)
-    given, parts, size = plan.price.to_numpy(), [], 0
-    dearer = given / price_of(result.data)  # the same for every metric
+    parts, size = [], 0
     for components, places in result._worlds():
-        own = price_of(components.data) * dearer
-        price = np.where(np.isnan(own), given, own)
+        price = plan.price.to_numpy() * _own_price(components.data, result._bought)
         known = components.of_lines.active & ~np.isnan(price).any(axis=0)
         lines = {i: line_of(components, i, plan, price[:, i]) for i in np.flatnonzero(known)}
         parts.append((lines, places))

@@ -361,6 +361,13 @@ def _read_worth(value, time) -> np.ndarray:
                              "of the outcome is worth is more than zero")
     return values
 
+# %% ../nbs/71_plans.ipynb #b49bc99e
+@patch
+@property
+def _bought(self: Results) -> Dataset:
+    "What money bought, of every line."
+    return self.data
+
 # %% ../nbs/71_plans.ipynb #705bbcf3
 @patch
 def plan(
@@ -374,4 +381,4 @@ def plan(
     after: str = "as_before",  # then media as in the last year; "nothing": none
 ) -> Plan:                # by default the same periods of a year ago
     "Money for the periods after the data."
-    return plan_of(self.data, periods, spend, price, value, Z, after)
+    return plan_of(self._bought, periods, spend, price, value, Z, after)
