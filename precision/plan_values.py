@@ -70,7 +70,8 @@ def _check_follows(plan, data):
                              "this one: fit.plan(...)")
     if not plan.time.equals(due):
         raise PrecisionError(f"the plan begins at {written(plan.time[0])}, and the data of this "
-                             f"fit end at {written(data.time[-1])}; make it of this one: fit.plan(...)")
+                             f"fit end at {written(data.time[-1])}; make it of this one: "
+                             "fit.plan(...)")
 
 # %% ../nbs/72a_plan_values.ipynb #c95ed4e1
 def values_of(
