@@ -199,7 +199,6 @@ def climb(
     x = np.maximum(start, 0) / max(scale, np.sum(start))
     here = hill(x * scale)
     height = max(float(np.abs(here.slope).max()) * scale, 1e-300)
-
     def scaled(at):
         return Hill(at.value / height, at.slope * (scale / height), at.bend * (scale**2 / height))
 
@@ -211,13 +210,12 @@ def climb(
         off = _off(problem, state, residuals, max(abs(near.value), 1e-3))
         if off < best[0]:
             best, when = (off, state, here), steps
-        if off < 1 or (best[0] < 1e4 and steps > when + 15):
+        if off < 1 or best[0] < 1e4 and steps > when + 15:
             break
         try:
             state = _onward(problem, state, residuals, near.bend)
         except np.linalg.LinAlgError:  # in a corner too sharp for arithmetic
             break
-    _, state, here = best
-    prices = problem.sign * state.p_joint * height / scale
+    prices = problem.sign * best[1].p_joint * height / scale
     prices = np.bincount(problem.row, prices, len(polytope.names))
-    return Summit(state.x * scale, here, prices, steps)
+    return Summit(best[1].x * scale, best[2], prices, steps)
