@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPREAD', 'Frontier']
 
-# %% ../nbs/77a_frontier.ipynb #211c8578
+# %% ../nbs/77a_frontier.ipynb #37275e0d
 from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,7 @@ from .plots import Thousands, styled
 from .polytope import check_possible, polytope_of
 from .summaries import mean_and_interval
 
-# %% ../nbs/77a_frontier.ipynb #60829186
+# %% ../nbs/77a_frontier.ipynb #7fb3ffbd
 @dataclass(frozen=True, eq=False, repr=False)
 class Frontier:
     "The best plans of several budgets. Made by `fit.frontier`."
@@ -37,7 +37,7 @@ class Frontier:
         "The plan that it started from."
         return self.best[0].task.plan
 
-# %% ../nbs/77a_frontier.ipynb #9206c7d7
+# %% ../nbs/77a_frontier.ipynb #3fbcaa59
 SPREAD = np.linspace(0.5, 1.5, 9)  # of the plan's total: budgets unless others are asked for
 
 
@@ -55,10 +55,11 @@ def _budgets(task, budgets) -> np.ndarray:
             raise PrecisionError(f"budgets has {short(money)}; amounts of money above zero were "
                                  "expected")
     if not given:
-        raise PrecisionError("budgets is empty; leave it out for half to one and a half of the plan")
+        raise PrecisionError("budgets is empty; leave it out for half to one and a half of "
+                             "the plan")
     return np.unique(np.array(given, float))
 
-# %% ../nbs/77a_frontier.ipynb #7edff9e8
+# %% ../nbs/77a_frontier.ipynb #2409f612
 def _with_budget(task, money):
     "The same task with another total; raises where other limits do not allow it."
     limits = replace(task.limits, total=(None, float(money)))
@@ -75,7 +76,7 @@ def _found(task, one, aim, start) -> Found:
     highest = top.value + missing(one.polytope, top.x, top.slope)
     return Found(top.x, top.value, highest, top.prices)
 
-# %% ../nbs/77a_frontier.ipynb #0f0a9ef2
+# %% ../nbs/77a_frontier.ipynb #c8baa5ec
 @patch
 def frontier(
     self: Results,
@@ -100,7 +101,7 @@ def frontier(
         start = found.x
     return Frontier(asked, tuple(best))
 
-# %% ../nbs/77a_frontier.ipynb #955fb414
+# %% ../nbs/77a_frontier.ipynb #0d9c2947
 @patch
 def table(
     self: Frontier,
@@ -121,7 +122,7 @@ def _row(best, interval) -> dict:
             "marginal_roi": price.price, "marginal_roi_lower": price.lower,
             "marginal_roi_upper": price.upper, "gap": best.gap}
 
-# %% ../nbs/77a_frontier.ipynb #20682465
+# %% ../nbs/77a_frontier.ipynb #fd4c2c3f
 @patch
 def mix(
     self: Frontier,
@@ -131,7 +132,7 @@ def mix(
     rows = [best.plan.by_node(level).sum() for best in self.best]
     return pd.DataFrame(rows, index=pd.Index(self.budgets, name="budget"))
 
-# %% ../nbs/77a_frontier.ipynb #6d8ec5ae
+# %% ../nbs/77a_frontier.ipynb #a7c74450
 @patch
 def __repr__(self: Frontier):
     rows = self.table()
@@ -147,7 +148,7 @@ def __repr__(self: Frontier):
                      "limits bind, or the aim wants no more.")
     return "\n".join(lines)
 
-# %% ../nbs/77a_frontier.ipynb #d1461a44
+# %% ../nbs/77a_frontier.ipynb #73955836
 def _plot_outcome(frontier, table, ax):
     "Outcome along the budget, and where the plan that it started from is."
     ax.fill_between(table.index, table.outcome_lower, table.outcome_upper, alpha=0.2, lw=0)
@@ -163,14 +164,15 @@ def _plot_outcome(frontier, table, ax):
 
 def _plot_marginal(table, ax, break_even):
     "What the next unit brings, and from where on it does not pay."
-    ax.fill_between(table.index, table.marginal_roi_lower, table.marginal_roi_upper, alpha=0.2, lw=0)
+    ends = table.marginal_roi_lower, table.marginal_roi_upper
+    ax.fill_between(table.index, *ends, alpha=0.2, lw=0)
     ax.plot(table.index, table.marginal_roi, marker="o", ms=3)
     if break_even is not None:
         ax.axhline(break_even, color="0.4", lw=1, ls="--")
-        ax.annotate("break-even", (table.index[-1], break_even), ha="right", va="bottom", color="0.4")
+        ax.annotate("break-even", (table.index[0], break_even), va="bottom", color="0.4")
     ax.set(title="the next unit of currency brings", ylim=(0, None))
 
-# %% ../nbs/77a_frontier.ipynb #2137bfc4
+# %% ../nbs/77a_frontier.ipynb #f4713509
 @patch
 @styled
 def plot(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOTS', 'ROUNDS', 'CLOSE', 'Ray', 'MeanCurves', 'Top', 'missing']
 
-# %% ../nbs/76d_mean_curves.ipynb #83e29db5
+# %% ../nbs/76d_mean_curves.ipynb #4bb108df
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ from .patch import patch
 from .plan_lines import Line
 from .polytope import Polytope, furthest
 
-# %% ../nbs/76d_mean_curves.ipynb #7055de30
+# %% ../nbs/76d_mean_curves.ipynb #edbfbc6d
 class Ray(NamedTuple):
     "A line of media whose money keeps its shape: adstock = carried + total * grown."
     line: Line
@@ -37,7 +37,7 @@ def along(
     carried = self.adstocked(0.0 * shape)
     return Ray(self, carried, self.adstocked(shape) - carried)
 
-# %% ../nbs/76d_mean_curves.ipynb #560461c7
+# %% ../nbs/76d_mean_curves.ipynb #54b17e69
 @patch
 def expand(
     self: Ray,
@@ -54,7 +54,7 @@ def expand(
     bend = value @ (bend_of(a, *line.shape) * grown**2) + later * tail.bend * last**2
     return np.array([mean @ worth, slope @ worth, bend @ worth])
 
-# %% ../nbs/76d_mean_curves.ipynb #aafb087a
+# %% ../nbs/76d_mean_curves.ipynb #b8a6fb05
 KNOTS = 11  # exact values of a curve to begin with
 
 
@@ -73,7 +73,7 @@ class MeanCurves:
         "A line's curve: a polynomial between every two totals."
         return BPoly.from_derivatives(self.at[row], self.known[row])
 
-# %% ../nbs/76d_mean_curves.ipynb #a813ea04
+# %% ../nbs/76d_mean_curves.ipynb #688b5ddd
 def _rays(task) -> list:
     "[L] of (Ray, weights of its draws) pairs, one for each model."
     decision, evenly = task.decision, task.evenly
@@ -81,19 +81,21 @@ def _rays(task) -> list:
              for lines, places in task.values.parts if i in lines]
             for i, shape in zip(decision.lines, decision.shape)]
 
-# %% ../nbs/76d_mean_curves.ipynb #775675ed
+# %% ../nbs/76d_mean_curves.ipynb #f0c447f9
 @patch
 @cached_property
 def curves(self: Task) -> MeanCurves:
     "Mean value of every line by its total, where lines keep their shape."
     most = np.minimum(self.polytope.most[:, 0], 2 * self.polytope.scale)
-    at = [top * np.linspace(0, 1, KNOTS) ** 2 for top in np.maximum(most, 1e-6 * self.polytope.scale)]
+    tops = np.maximum(most, 1e-6 * self.polytope.scale)
+    at = [top * np.linspace(0, 1, KNOTS) ** 2 for top in tops]
     found = MeanCurves(_rays(self), at, [])
-    found.known = [np.array([found.exact(row, total) for total in at[row]]) for row in range(len(at))]
+    found.known = [np.array([found.exact(row, total) for total in own])
+                   for row, own in enumerate(at)]
     found.pieces = [found.line(row) for row in range(len(at))]
     return found
 
-# %% ../nbs/76d_mean_curves.ipynb #eeacc3c5
+# %% ../nbs/76d_mean_curves.ipynb #7fc6c9b2
 @patch
 def of_lines(
     self: MeanCurves,
@@ -117,7 +119,7 @@ def hill(
     value, slope, bend = self.of_lines(x[:, 0])
     return Hill(float(value.sum()), slope[:, None], bend[:, None, None])
 
-# %% ../nbs/76d_mean_curves.ipynb #56e887d1
+# %% ../nbs/76d_mean_curves.ipynb #85d536cf
 @patch
 def learn(
     self: MeanCurves,
@@ -139,7 +141,7 @@ def _learn(self: MeanCurves, row, total):
         self.pieces[row] = self.line(row)
     return exact
 
-# %% ../nbs/76d_mean_curves.ipynb #ce7ff31e
+# %% ../nbs/76d_mean_curves.ipynb #24c1c01d
 class Top(NamedTuple):
     "The decision with the most value less a charge for money."
     x: np.ndarray        # [L, k] in currency
@@ -156,7 +158,7 @@ def stays(self: Task) -> tuple:
     still = np.zeros((len(self.decision.lines), self.decision.shape.shape[2]))
     return float(self.draws(still).mean()), float(self.decision.base.sum())
 
-# %% ../nbs/76d_mean_curves.ipynb #f97c8233
+# %% ../nbs/76d_mean_curves.ipynb #d1283dbc
 def _charged(hill, charge) -> Callable:
     "A hill on which money costs something."
     def less(x):
@@ -167,7 +169,7 @@ def _charged(hill, charge) -> Callable:
 
 ROUNDS, CLOSE = 4, 1e-7  # of learning; a certificate that is good enough to stop
 
-# %% ../nbs/76d_mean_curves.ipynb #8c8b7043
+# %% ../nbs/76d_mean_curves.ipynb #8167d46b
 @patch
 def top(
     self: Task,
@@ -188,7 +190,7 @@ def top(
     value, money = self.stays
     return Top(x, value + hill.value, money + float(x.sum()), hill.slope, found.prices)
 
-# %% ../nbs/76d_mean_curves.ipynb #8fa2a0b2
+# %% ../nbs/76d_mean_curves.ipynb #bf0cf1a1
 def missing(
     polytope: Polytope,
     x,         # [L, k] in currency, within the limits

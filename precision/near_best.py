@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXACT', 'NEAR', 'MOST_CUTS', 'FINE', 'Tangents']
 
-# %% ../nbs/77b_near_best.ipynb #72551266
+# %% ../nbs/77b_near_best.ipynb #0f94870d
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +25,7 @@ from .plans import Plan
 from .plots import Thousands, styled
 from .polytope import Polytope
 
-# %% ../nbs/77b_near_best.ipynb #80486473
+# %% ../nbs/77b_near_best.ipynb #ca04912d
 EXACT, NEAR = 1e-6, 1e-5  # of the value that matters; of all money
 MOST_CUTS = 40            # how often tangents are added
 
@@ -49,7 +49,7 @@ class Tangents:
         return self.curves.of_lines(self.now)[0]
 
     def add(self, x, promised=np.inf) -> float:
-        "Tangents of lines that promise more than their curve has; what all bring over today's plan."
+        "Tangents of lines that promise more than they have; what all bring over today's plan."
         over, slope = self.over_now(x), self.curves.of_lines(x)[1]
         scaled = slope * self.polytope.scale / self.height
         ends = (over - slope * x) / self.height
@@ -57,7 +57,7 @@ class Tangents:
         self.rows.extend((line, scaled[line], ends[line]) for line in less)
         return float(over.sum())
 
-# %% ../nbs/77b_near_best.ipynb #04d701ed
+# %% ../nbs/77b_near_best.ipynb #3b7f6829
 @patch
 def tangents(
     self: Optimum,
@@ -67,21 +67,21 @@ def tangents(
     "Tangents of the lines' mean curves, to begin with."
     task = self.task
     if self.aim != Mean() or task.decision.over != "totals":
-        raise PrecisionError(f"{question} are known for plans that are best on average over totals: "
-                             'fit.optimize(plan, limits, aim="mean", over="totals")')
+        raise PrecisionError(f"{question} are known for plans that are best on average over "
+                             'totals: fit.optimize(plan, limits, aim="mean", over="totals")')
     curves, now = task.curves, task.decision.of_plan(task.plan.spend.to_numpy())[:, 0]
     found = Tangents(curves, task.polytope, now, self.found.x[:, 0], height, [])
     for line, (at, known) in enumerate(zip(curves.at, curves.known)):
         if (known[:, 2] * at[-1] > 1e-6 * np.abs(known[:, 1]).max()).any():
             name = task.plan.hierarchy.leaves[task.decision.lines[line]]
-            raise PrecisionError(f"returns of {name!r} increase before they diminish, so {question} "
-                                 "are not known; they need curves that only diminish")
+            raise PrecisionError(f"returns of {name!r} increase before they diminish, so "
+                                 f"{question} are not known; they need curves that only diminish")
     for share in np.linspace(0, 1, 25) ** 2:
         found.add(share * np.array([at[-1] for at in curves.at]))
     found.add(found.top)
     return found
 
-# %% ../nbs/77b_near_best.ipynb #c3aeee5d
+# %% ../nbs/77b_near_best.ipynb #39fb5f7d
 @patch
 def _below_tangents(self: Tangents, need=None) -> tuple:
     "(matrix, ends) of (u, t): limits, tangents, and the least value."
@@ -95,7 +95,7 @@ def _below_tangents(self: Tangents, need=None) -> tuple:
     return (sp.vstack([limits, sp.hstack([-pick * slope[:, None], pick]), value]).tocsr(),
             np.r_[ends, height, least])
 
-# %% ../nbs/77b_near_best.ipynb #99375206
+# %% ../nbs/77b_near_best.ipynb #7d5428aa
 @patch
 def _enough(self: Tangents, x, need) -> np.ndarray:
     "The plan with the value that is needed, on the way from another to the best one [L]."
@@ -103,7 +103,7 @@ def _enough(self: Tangents, x, need) -> np.ndarray:
     share = 1.0 if lacks(1.0) >= 0 else brentq(lacks, 0.0, 1.0, xtol=1e-12)
     return self.top + share * (x - self.top)
 
-# %% ../nbs/77b_near_best.ipynb #5b1e4eb4
+# %% ../nbs/77b_near_best.ipynb #6ac020aa
 FINE = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
 
 
@@ -132,20 +132,20 @@ def solve(
             break
     return x, value
 
-# %% ../nbs/77b_near_best.ipynb #0012066e
+# %% ../nbs/77b_near_best.ipynb #2cc71ef9
 def _check_share(name, share):
     "Raise unless a share lies between nothing and all."
     if not (is_number(share) and 0 < share < 1):
-        raise PrecisionError(f"{name} is {short(share)}; a share between 0 and 1 was expected, such "
-                             "as 0.01 for one percent")
+        raise PrecisionError(f"{name} is {short(share)}; a share between 0 and 1 was expected, "
+                             "such as 0.01 for one percent")
 
-# %% ../nbs/77b_near_best.ipynb #e5fbfafd
+# %% ../nbs/77b_near_best.ipynb #e8befcfb
 @patch
 def _over_now(self: Optimum, tangents) -> float:
     "What the best plan brings over the one that it started from, by the curves."
     return float(tangents.over_now(self.found.x[:, 0]).sum())
 
-# %% ../nbs/77b_near_best.ipynb #672860da
+# %% ../nbs/77b_near_best.ipynb #21b80675
 @patch
 def ranges(
     self: Optimum,
@@ -176,7 +176,7 @@ def _end(tangents, of, need) -> float:
     x, _ = tangents.solve(of, need)
     return float(np.abs(of) @ x)
 
-# %% ../nbs/77b_near_best.ipynb #24374bc4
+# %% ../nbs/77b_near_best.ipynb #d2c43a7b
 @patch
 @styled
 def plot_ranges(
@@ -199,7 +199,7 @@ def plot_ranges(
     ax.legend(loc="best")
     return ax
 
-# %% ../nbs/77b_near_best.ipynb #7a733311
+# %% ../nbs/77b_near_best.ipynb #9e05dffe
 @patch
 def _choose(self: Tangents, need, moves=None) -> np.ndarray:
     "Which lines move [L]: the fewest that bring what is needed; or, of so many, the best."
@@ -218,7 +218,7 @@ def _choose(self: Tangents, need, moves=None) -> np.ndarray:
                  constraints=LinearConstraint(sp.vstack(rows).tocsr(), -np.inf, ends))
     return found.x[2 * count:] > 0.5
 
-# %% ../nbs/77b_near_best.ipynb #d54f1dc2
+# %% ../nbs/77b_near_best.ipynb #aa351086
 @patch
 def fewest(
     self: Tangents,
@@ -238,7 +238,7 @@ def fewest(
         may, value = other, further
     return may
 
-# %% ../nbs/77b_near_best.ipynb #31e7fba0
+# %% ../nbs/77b_near_best.ipynb #114689c3
 @patch
 def _refuse_forbidden_start(self: Optimum):
     "Raise where the plan that it started from breaks a limit, so that few moves mean nothing."
@@ -249,8 +249,8 @@ def _refuse_forbidden_start(self: Optimum):
             leaf = self.plan.hierarchy.leaves[self.task.decision.lines[name]]
             name = f"what the data have seen of {leaf}"
         raise PrecisionError(f"the plan that it started from does not keep the limit of {name}, it "
-                             f"is {by:,.6g} beyond, so there is no gain to share. Start from a plan "
-                             "within the limits")
+                             f"is {by:,.6g} beyond, so there is no gain to share. Start from a "
+                             "plan within the limits")
 
 
 def _in_order(tangents, chosen) -> list:
@@ -263,7 +263,7 @@ def _in_order(tangents, chosen) -> list:
         found.append((left.pop(int(np.argmax(values))), max(values)))
     return found
 
-# %% ../nbs/77b_near_best.ipynb #c09e068e
+# %% ../nbs/77b_near_best.ipynb #c7ab5dad
 @patch
 def moves(
     self: Optimum,
@@ -284,7 +284,7 @@ def moves(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return table.astype(float).rename_axis("line")
 
-# %% ../nbs/77b_near_best.ipynb #8658ccf0
+# %% ../nbs/77b_near_best.ipynb #ddb59e76
 @patch
 def with_moves(
     self: Optimum,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NEWTON', 'EQUAL', 'Stop', 'TargetMarginalROI', 'TargetROI', 'Reach']
 
-# %% ../nbs/77_targets.ipynb #55515d55
+# %% ../nbs/77_targets.ipynb #c11a8888
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from .optimum import Found, Task
 from .patch import patch
 from .polytope import furthest
 
-# %% ../nbs/77_targets.ipynb #01f70896
+# %% ../nbs/77_targets.ipynb #2b21b809
 class Stop(NamedTuple):
     "A plan on the path: the best one of its money."
     x: np.ndarray        # [L, k] in currency
@@ -49,7 +49,7 @@ def stop(
     highest += missing(self.polytope, top.x, top.slope - charge)
     return Stop(top.x, top.value, top.money, charge, highest, top.prices)
 
-# %% ../nbs/77_targets.ipynb #b138edc4
+# %% ../nbs/77_targets.ipynb #556bb69b
 @patch
 def least_stop(self: Task) -> Stop:
     "The best plan of the least money that the limits allow."
@@ -63,7 +63,7 @@ def least_money(self: Task) -> float:
     count, _, k = self.decision.shape.shape
     return self.stays[1] + float(furthest(self.polytope, -np.ones((count, k))).sum())
 
-# %% ../nbs/77_targets.ipynb #8c2fa844
+# %% ../nbs/77_targets.ipynb #20c27e19
 def _check_positive(name, value):
     "Raise unless a number is above zero."
     if not (is_number(value) and value > 0):
@@ -88,7 +88,7 @@ class TargetMarginalROI:
         "Mean value, less what the money has to bring."
         return float(task.draws(x).mean()) - self.roi * _money(task, x)
 
-# %% ../nbs/77_targets.ipynb #1e9c452d
+# %% ../nbs/77_targets.ipynb #a7792da7
 def _money(task, x) -> float:
     "Of the whole plan of a decision."
     return task.stays[1] + float(np.sum(x))
@@ -106,7 +106,7 @@ def _ends(task, stop) -> tuple:
         return (f"It spends {stop.money:,.6g}, the least that the limits allow.",)
     return ()
 
-# %% ../nbs/77_targets.ipynb #afe5bf87
+# %% ../nbs/77_targets.ipynb #be0af012
 NEWTON, EQUAL = 60, 1e-9  # most steps, and what counts as equal
 
 
@@ -128,7 +128,7 @@ def _most_at(task, roi) -> Stop | None:
     last = task.least_stop()
     return last if last.value >= roi * last.money > 1e-6 * task.polytope.scale * roi else None
 
-# %% ../nbs/77_targets.ipynb #68b959f9
+# %% ../nbs/77_targets.ipynb #fb648414
 def _highest_roi(task) -> float:
     "The largest ROI of any plan: Dinkelbach's method."
     stop = task.stop()
@@ -147,7 +147,7 @@ def _floored(value) -> str:
     digits = 10.0 ** (np.floor(np.log10(max(abs(value), 1e-300))) - 5)
     return f"{np.floor(value / digits) * digits:,.6g}"
 
-# %% ../nbs/77_targets.ipynb #1f34b0cc
+# %% ../nbs/77_targets.ipynb #90357181
 @dataclass(frozen=True)
 class TargetROI:
     "The most value, while all paid media of the plan together bring at least this on average."
@@ -160,8 +160,8 @@ class TargetROI:
         "The decision with the most value among those of this ROI."
         stop = _most_at(task, self.roi)
         if stop is None:
-            raise PrecisionError(f"no plan under these limits has a ROI of {self.roi:g}: the most is "
-                                 f"about {_highest_roi(task):.3g}. Ask for less, or loosen limits")
+            raise PrecisionError(f"no plan under these limits has a ROI of {self.roi:g}: the most "
+                                 f"is about {_highest_roi(task):.3g}. Ask for less, or loosen limits")
         slack = 1 + stop.charge / max(self.roi - stop.charge, 1e-300)
         said = (f"ROI is {stop.value / stop.money:.4g}, {self.roi:g} or more was asked for.",)
         return Found(stop.x, stop.value, max(slack * stop.highest, stop.value), stop.prices,
@@ -172,11 +172,11 @@ class TargetROI:
         value, money = float(task.draws(x).mean()), _money(task, x)
         return value if money > 0 and value >= self.roi * money * (1 - 1e-7) else -np.inf
 
-# %% ../nbs/77_targets.ipynb #c53931bd
+# %% ../nbs/77_targets.ipynb #dcc58f06
 def _unreachable(task, goal, stop, what):
     "A goal that no plan reaches."
-    return PrecisionError(f"the goal of {goal:,.6g} is above what media can bring under these limits"
-                          f"{what}, with {stop.money:,.6g} of money. Lower it, or allow "
+    return PrecisionError(f"the goal of {goal:,.6g} is above what media can bring under these "
+                          f"limits{what}, with {stop.money:,.6g} of money. Lower it, or allow "
                           "more: Limits(total=...), or seen=False")
 
 
@@ -195,13 +195,13 @@ def _least_for(task, goal) -> Stop:
         money = stop.money + (goal - stop.value) / max(stop.charge, 1e-300)
     return stop
 
-# %% ../nbs/77_targets.ipynb #3825d8f1
+# %% ../nbs/77_targets.ipynb #259b4039
 def _money_below(task, stop, goal) -> float:
     "No allowed plan whose mean value is the goal spends less than this."
     dual = (goal - stop.highest) / stop.charge if stop.charge > 0 else 0.0
     return max(dual, task.least_money())
 
-# %% ../nbs/77_targets.ipynb #6dd1ae02
+# %% ../nbs/77_targets.ipynb #a831baaf
 def _surely(task, stop, sure) -> float:
     "The value that a plan exceeds in this share of the draws."
     draws = np.sort(task.draws(stop.x))[::-1]
@@ -212,7 +212,7 @@ def _never_harm(task) -> bool:
     "Whether no draw of any line takes away from the outcome."
     return all((line.size >= 0).all() for lines, _ in task.values.parts for line in lines.values())
 
-# %% ../nbs/77_targets.ipynb #ce15800a
+# %% ../nbs/77_targets.ipynb #904c18a9
 def _least_surely(task, goal, sure) -> Stop:
     "The stop of the least money that reaches the goal in a share of the draws."
     top, stops = task.stop(), {}
@@ -233,7 +233,7 @@ def _least_surely(task, goal, sure) -> Stop:
     kept = [m for m in stops if _surely(task, stops[m], sure) >= goal]
     return stops[min(kept)] if kept else top
 
-# %% ../nbs/77_targets.ipynb #d5cbd2ca
+# %% ../nbs/77_targets.ipynb #a833ad5e
 @dataclass(frozen=True)
 class Reach:
     "The least money for a goal. Its score is minus the money, so that more is better."
@@ -258,7 +258,7 @@ class Reach:
         met = draws.mean() >= goal if self.sure is None else (draws >= goal).mean() >= self.sure
         return -_money(task, x) if met else -np.inf
 
-# %% ../nbs/77_targets.ipynb #2f73d638
+# %% ../nbs/77_targets.ipynb #b52c781e
 @patch
 def _found(self: Reach, task) -> tuple:
     "(stop, money below which no plan of the kind is, what to say)."
@@ -269,7 +269,7 @@ def _found(self: Reach, task) -> tuple:
     if _never_harm(task):
         goal = self.sure * self.outcome
         below = _money_below(task, _least_for(task, goal), goal)
-    said = (f"The least money that reaches {self.outcome:,.6g} with probability {self.sure:g} along "
-            "the path of plans that are best on average; not certified: the bound is that of "
+    said = (f"The least money that reaches {self.outcome:,.6g} with probability {self.sure:g} "
+            "along the path of plans that are best on average; not certified: the bound is that of "
             "plans which bring that probability times the goal on average.",)
     return surely, below, said
