@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LINES', 'EXTREMES', 'ascend', 'curves_of', 'nearest_allowed', 'best_of_rising']
 
-# %% ../nbs/78a_hill.ipynb #77bd9008
+# %% ../nbs/78a_hill.ipynb #abe46abb
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from .optimum import Found, Mean, Task
 from .pieces import curve_of, solve_pieces
 from .polytope import Polytope, decision_of, furthest, polytope_of
 
-# %% ../nbs/78a_hill.ipynb #8764261d
+# %% ../nbs/78a_hill.ipynb #5a2eaca7
 def _model(here, x):
     "The hill near a point, as one of the second degree."
     def at(v):
@@ -33,7 +33,7 @@ def _stride(hill, here, x, toward, expected):
             return share
     return 0.0
 
-# %% ../nbs/78a_hill.ipynb #5245fb43
+# %% ../nbs/78a_hill.ipynb #40242b62
 def ascend(
     hill,                # (x, with bends?) -> `Hill`, bends not upward
     polytope: Polytope,
@@ -56,7 +56,7 @@ def ascend(
         here = hill(x, True)
     return Summit(x, here, top.prices, taken)
 
-# %% ../nbs/78a_hill.ipynb #f0c7d624
+# %% ../nbs/78a_hill.ipynb #e3820c9c
 def curves_of(
     task: Task,    # over totals
     weights=None,  # [S] of the draws; by default all alike
@@ -79,7 +79,7 @@ def _curve(task, weights, l, most):
 
     return curve_of(at, between if i in task.rising else None, most)
 
-# %% ../nbs/78a_hill.ipynb #41bef590
+# %% ../nbs/78a_hill.ipynb #253dece5
 def nearest_allowed(
     polytope: Polytope,
     x,            # [L, k] in currency
@@ -93,7 +93,7 @@ def nearest_allowed(
                                  bend / scale), polytope, np.maximum(x, 0) + scale / x.size)
     return found.x
 
-# %% ../nbs/78a_hill.ipynb #1f203a7f
+# %% ../nbs/78a_hill.ipynb #28b5aecd
 LINES = 40  # up to so many the best totals are searched by a mixed-integer programme
 EXTREMES = 6  # so many lines get all there is, at a start
 
@@ -111,7 +111,7 @@ def _pulsed(x, every):
     return np.where(on, x, 0.0) * (x.sum(axis=1, keepdims=True)
                                    / np.maximum(np.where(on, x, 0.0).sum(axis=1, keepdims=True), 1e-300))
 
-# %% ../nbs/78a_hill.ipynb #36c64100
+# %% ../nbs/78a_hill.ipynb #30b88b38
 def _extremes(task, top, slope):
     "As much as the limits leave for one line, in turn for those whose roof is highest."
     lines = np.flatnonzero(np.isin(task.decision.lines, list(task.rising)))
@@ -135,7 +135,7 @@ def _starts(task, weights, top) -> list:
     inside = [0.98 * x + 0.02 * top.x for x in starts]  # at zero some curves are infinitely steep
     return inside if task.polytope.broken(own) else [0.98 * own + 0.02 * top.x, *inside]
 
-# %% ../nbs/78a_hill.ipynb #28468b2b
+# %% ../nbs/78a_hill.ipynb #35f3bdf7
 def best_of_rising(
     task: Task,
     weights=None,  # [S] of the draws; by default all alike
@@ -143,7 +143,7 @@ def best_of_rising(
     "The best decision for a weighted mean of the draws, where some lines are not concave."
     hill = lambda x, bend: task.hill(x, weights, bend)
     if task.decision.over == "totals" and len(task.decision.lines) <= LINES:
-        solved = solve_pieces(curves_of(task, weights), task.polytope, precise=1e-4, rounds=25)
+        solved = solve_pieces(curves_of(task, weights), task.polytope, precise=2e-4, rounds=25)
         starts, highest = [nearest_allowed(task.polytope, solved.x[:, None])], solved.highest
     else:
         top = climb(lambda x: task.roof(x, weights), task.polytope, np.full(
@@ -157,7 +157,7 @@ def best_of_rising(
     found = Found(best.x, score, score + max(highest - best.hill.value, 0.0), best.prices)
     return found._replace(said=(_sentence(task, found),))
 
-# %% ../nbs/78a_hill.ipynb #14fdeafe
+# %% ../nbs/78a_hill.ipynb #0c02ae6e
 def _sentence(task, found) -> str:
     "What is not concave, and what that leaves open."
     names, said = task.plan.hierarchy.leaves, []

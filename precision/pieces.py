@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'Curve', 'curve_of', 'Buy', 'Solved', 'solve_pieces']
 
-# %% ../nbs/75b_pieces.ipynb #6ea3eed5
+# %% ../nbs/75b_pieces.ipynb #db39f960
 from dataclasses import dataclass, field
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .errors import PrecisionError
 from .patch import patch
 from .polytope import Polytope
 
-# %% ../nbs/75b_pieces.ipynb #0cebf5fd
+# %% ../nbs/75b_pieces.ipynb #c4de0728
 @dataclass(eq=False)
 class Curve:
     "What a total brings, and what is known of it so far."
@@ -36,7 +36,7 @@ def curve_of(at, between, most, first=9) -> Curve:
         curve.learn(total)
     return curve
 
-# %% ../nbs/75b_pieces.ipynb #60d71f85
+# %% ../nbs/75b_pieces.ipynb #d49a760a
 @patch
 def learn(
     self: Curve,
@@ -60,12 +60,14 @@ def learn(
 @patch
 def pieces(self: Curve) -> list:  # of (least, most, [(height at zero, slope)])
     "Pieces and the lines that lie above the curve on them."
-    if not self.between:
-        return [(0.0, self.most, [(v - s * t, s) for t, v, s in self.points if np.isfinite(s)])]
+    steepest = 1e6 * max(abs(v) for _, v, _ in self.points) / max(self.most, 1e-300)  # of any use
+    if not self.between or len(self.points) == 1:
+        tangents = [(v - s * t, s) for t, v, s in self.points if abs(s) <= steepest]
+        return [(0.0, self.most, tangents or [(self.points[0][1], 0.0)])]
     found = []
     for (low, v, _), (high, w, _), (steep, flat, top) in zip(self.points, self.points[1:], self.within):
         lines = [(v, low, steep), (w, high, flat), (top, 0.0, 0.0)]
-        lines = [(at - s * x, s) for at, x, s in lines if np.isfinite(s)]
+        lines = [(at - s * x, s) for at, x, s in lines if abs(s) <= steepest]
         found.append((low, high, lines))
     return found
 
@@ -76,15 +78,20 @@ def visit(
     total,      # in currency, where a programme wants to go
 ) -> float:     # its value there
     "Look at the curve there; where it is known and its lid is still above it, look beside it."
-    value = self.learn(total)
-    for low, high, lines in self.pieces() if self.between else ():
-        for here, far in ((low, high), (high, low)):
+    value, pieces = self.learn(total), self.pieces()
+    k = int(np.argmin([abs(point[0] - total) for point in self.points]))
+    here, beside = self.points[k][0], []
+    for near in (k - 1, k + 1):
+        if 0 <= near < len(self.points):
+            lines = pieces[min(k, near) if self.between else 0][2]
             above = min(height + slope * here for height, slope in lines) - value
-            if abs(here - total) <= 1e-9 * self.most and above > 1e-9 * abs(lines[-1][0]):
-                self.learn(here + (far - here) / 10)
+            if above > 1e-9 * max(abs(v) for _, v, _ in self.points):
+                beside.append(here + (self.points[near][0] - here) / 10)
+    for total in beside:
+        self.learn(total)
     return value
 
-# %% ../nbs/75b_pieces.ipynb #fbed9261
+# %% ../nbs/75b_pieces.ipynb #6c759fe9
 class Buy(NamedTuple):
     "Nothing, or at least so much."
     node: str
@@ -101,7 +108,7 @@ class Solved(NamedTuple):
     bought: tuple    # bool for each `Buy`
     rounds: int
 
-# %% ../nbs/75b_pieces.ipynb #c8181102
+# %% ../nbs/75b_pieces.ipynb #687bd400
 LONGEST = 5.0  # seconds for one programme; its bound is true also when it has to stop
 
 
@@ -129,7 +136,7 @@ class _Programme:
                     bounds=Bounds(self.lower, self.upper), options={"mip_rel_gap": precise, "time_limit": LONGEST},
                     constraints=LinearConstraint(matrix, -np.inf, self.ends))
 
-# %% ../nbs/75b_pieces.ipynb #8a3009fb
+# %% ../nbs/75b_pieces.ipynb #12724bbd
 def _add_curve(programme, curve, total, scale, height):
     "Its value, under its lid."
     value = programme.column(-np.inf, np.inf, gain=1.0)
@@ -160,7 +167,7 @@ def _add_buy(programme, buy, totals, scale, most):
     programme.row({**{t: -c for t, c in cells.items()}, w: buy.least / scale}, buy.stays / scale)
     return w
 
-# %% ../nbs/75b_pieces.ipynb #55ff6124
+# %% ../nbs/75b_pieces.ipynb #50081cf2
 def _solve_once(curves, polytope, buys, height, precise):
     "(totals, highest, bought) of the programme as it is known so far; None: not in time."
     programme, scale = _Programme(), polytope.scale
@@ -182,7 +189,7 @@ def _solve_once(curves, polytope, buys, height, precise):
     highest = -found.fun if found.mip_dual_bound is None else -found.mip_dual_bound
     return found.x[totals] * scale, highest * height, tuple(found.x[choices] > 0.5)
 
-# %% ../nbs/75b_pieces.ipynb #e61ec649
+# %% ../nbs/75b_pieces.ipynb #5c2f7ef1
 def solve_pieces(
     curves,              # of `Curve`, one a line
     polytope: Polytope,  # of totals [L, 1]
