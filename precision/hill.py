@@ -5,24 +5,29 @@
 # %% auto #0
 __all__ = ['LINES', 'EXTREMES', 'ascend', 'curves_of', 'nearest_allowed', 'best_of_rising']
 
-# %% ../nbs/78a_hill.ipynb #abe46abb
+# %% ../nbs/78a_hill.ipynb #d402b38b
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.optimize import linprog
 
 from .climb import Hill, Summit, climb
 from .optimum import Found, Mean, Task
 from .pieces import curve_of, solve_pieces
 from .polytope import Polytope, decision_of, furthest, polytope_of
 
-# %% ../nbs/78a_hill.ipynb #5a2eaca7
+# %% ../nbs/78a_hill.ipynb #5c3b5292
 def _model(here, x):
     "The hill near a point, as one of the second degree."
+    near = 1e-6 * np.abs(here.slope).max() / max(x.max(), 1e-300)  # nowhere quite level
+    bend = here.bend - near * np.eye(x.shape[1])
+
     def at(v):
         far = v - x
-        turn = np.einsum("lkj,lj->lk", here.bend, far)
+        turn = np.einsum("lkj,lj->lk", bend, far)
         return Hill(here.value + float((here.slope * far).sum() + (turn * far).sum() / 2),
-                    here.slope + turn, here.bend)
+                    here.slope + turn, bend)
     return at
 
 
@@ -33,7 +38,7 @@ def _stride(hill, here, x, toward, expected):
             return share
     return 0.0
 
-# %% ../nbs/78a_hill.ipynb #40242b62
+# %% ../nbs/78a_hill.ipynb #61642ec3
 def ascend(
     hill,                # (x, with bends?) -> `Hill`, bends not upward
     polytope: Polytope,
@@ -41,10 +46,13 @@ def ascend(
     steps: int = 60,     # at most
 ) -> Summit:             # the top of the neighbourhood
     "Uphill from a start within the limits, until no direction rises."
-    x, floor = np.asarray(start, float), 1e-10
+    x, floor, top = np.asarray(start, float), 1e-10, None
     here = hill(x, True)
     for taken in range(1, steps + 1):
-        top = climb(_model(here, x), polytope, x)
+        try:
+            top = climb(_model(here, x), polytope, x)
+        except np.linalg.LinAlgError:  # as far as arithmetic goes
+            break
         toward = top.x - x
         expected = float((here.slope * toward).sum())
         if not expected > floor * max(abs(here.value), 1e-300):
@@ -54,9 +62,9 @@ def ascend(
             break
         x = x + share * toward
         here = hill(x, True)
-    return Summit(x, here, top.prices, taken)
+    return Summit(x, here, np.zeros(len(polytope.names)) if top is None else top.prices, taken)
 
-# %% ../nbs/78a_hill.ipynb #e3820c9c
+# %% ../nbs/78a_hill.ipynb #d0f7a06e
 def curves_of(
     task: Task,    # over totals
     weights=None,  # [S] of the draws; by default all alike
@@ -79,21 +87,22 @@ def _curve(task, weights, l, most):
 
     return curve_of(at, between if i in task.rising else None, most)
 
-# %% ../nbs/78a_hill.ipynb #253dece5
+# %% ../nbs/78a_hill.ipynb #7b3fffdc
 def nearest_allowed(
     polytope: Polytope,
     x,            # [L, k] in currency
-) -> np.ndarray:  # [L, k]
-    "The decision within the limits that is nearest."
-    if not polytope.broken(x) and (x >= 0).all():
-        return x
-    scale = polytope.scale
-    bend = np.broadcast_to(-np.eye(x.shape[1]), (*x.shape, x.shape[1]))
-    found = climb(lambda v: Hill(1.0 - float(((v - x) ** 2).sum()) / scale**2 / 2, (x - v) / scale,
-                                 bend / scale), polytope, np.maximum(x, 0) + scale / x.size)
-    return found.x
+) -> np.ndarray:  # [L, k], within the limits
+    "The decision within the limits to which least money has to move."
+    (matrix, ends, _), own = polytope.constraints, np.maximum(x, 0).ravel() / polytope.scale
+    if (matrix @ own <= ends).all():
+        return np.maximum(x, 0)
+    limits = [(0, None)] * own.size + [(0, amount) for amount in own]
+    found = linprog(np.ones(2 * own.size), sp.hstack([matrix, -matrix]), ends - matrix @ own,
+                    bounds=limits, method="highs")
+    more, less = found.x.reshape(2, -1)
+    return np.maximum(own + more - less, 0).reshape(x.shape) * polytope.scale
 
-# %% ../nbs/78a_hill.ipynb #28b5aecd
+# %% ../nbs/78a_hill.ipynb #d3c44650
 LINES = 40  # up to so many the best totals are searched by a mixed-integer programme
 EXTREMES = 6  # so many lines get all there is, at a start
 
@@ -111,7 +120,7 @@ def _pulsed(x, every):
     return np.where(on, x, 0.0) * (x.sum(axis=1, keepdims=True)
                                    / np.maximum(np.where(on, x, 0.0).sum(axis=1, keepdims=True), 1e-300))
 
-# %% ../nbs/78a_hill.ipynb #30b88b38
+# %% ../nbs/78a_hill.ipynb #7255bcc1
 def _extremes(task, top, slope):
     "As much as the limits leave for one line, in turn for those whose roof is highest."
     lines = np.flatnonzero(np.isin(task.decision.lines, list(task.rising)))
@@ -135,7 +144,7 @@ def _starts(task, weights, top) -> list:
     inside = [0.98 * x + 0.02 * top.x for x in starts]  # at zero some curves are infinitely steep
     return inside if task.polytope.broken(own) else [0.98 * own + 0.02 * top.x, *inside]
 
-# %% ../nbs/78a_hill.ipynb #35f3bdf7
+# %% ../nbs/78a_hill.ipynb #931ecc95
 def best_of_rising(
     task: Task,
     weights=None,  # [S] of the draws; by default all alike
@@ -157,7 +166,7 @@ def best_of_rising(
     found = Found(best.x, score, score + max(highest - best.hill.value, 0.0), best.prices)
     return found._replace(said=(_sentence(task, found),))
 
-# %% ../nbs/78a_hill.ipynb #0c02ae6e
+# %% ../nbs/78a_hill.ipynb #ca015452
 def _sentence(task, found) -> str:
     "What is not concave, and what that leaves open."
     names, said = task.plan.hierarchy.leaves, []

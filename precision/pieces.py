@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'Curve', 'curve_of', 'Buy', 'Solved', 'solve_pieces']
 
-# %% ../nbs/75b_pieces.ipynb #db39f960
+# %% ../nbs/75b_pieces.ipynb #30bd92f0
 from dataclasses import dataclass, field
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .errors import PrecisionError
 from .patch import patch
 from .polytope import Polytope
 
-# %% ../nbs/75b_pieces.ipynb #c4de0728
+# %% ../nbs/75b_pieces.ipynb #ac599779
 @dataclass(eq=False)
 class Curve:
     "What a total brings, and what is known of it so far."
@@ -36,7 +36,7 @@ def curve_of(at, between, most, first=9) -> Curve:
         curve.learn(total)
     return curve
 
-# %% ../nbs/75b_pieces.ipynb #d49a760a
+# %% ../nbs/75b_pieces.ipynb #dc54e4f6
 @patch
 def learn(
     self: Curve,
@@ -60,7 +60,7 @@ def learn(
 @patch
 def pieces(self: Curve) -> list:  # of (least, most, [(height at zero, slope)])
     "Pieces and the lines that lie above the curve on them."
-    steepest = 1e6 * max(abs(v) for _, v, _ in self.points) / max(self.most, 1e-300)  # of any use
+    steepest = 1e3 * max(abs(v) for _, v, _ in self.points) / max(self.most, 1e-300)  # of any use
     if not self.between or len(self.points) == 1:
         tangents = [(v - s * t, s) for t, v, s in self.points if abs(s) <= steepest]
         return [(0.0, self.most, tangents or [(self.points[0][1], 0.0)])]
@@ -91,7 +91,7 @@ def visit(
         self.learn(total)
     return value
 
-# %% ../nbs/75b_pieces.ipynb #6c759fe9
+# %% ../nbs/75b_pieces.ipynb #1b0185bd
 class Buy(NamedTuple):
     "Nothing, or at least so much."
     node: str
@@ -108,7 +108,7 @@ class Solved(NamedTuple):
     bought: tuple    # bool for each `Buy`
     rounds: int
 
-# %% ../nbs/75b_pieces.ipynb #687bd400
+# %% ../nbs/75b_pieces.ipynb #9adef453
 LONGEST = 5.0  # seconds for one programme; its bound is true also when it has to stop
 
 
@@ -136,7 +136,7 @@ class _Programme:
                     bounds=Bounds(self.lower, self.upper), options={"mip_rel_gap": precise, "time_limit": LONGEST},
                     constraints=LinearConstraint(matrix, -np.inf, self.ends))
 
-# %% ../nbs/75b_pieces.ipynb #12724bbd
+# %% ../nbs/75b_pieces.ipynb #57959479
 def _add_curve(programme, curve, total, scale, height):
     "Its value, under its lid."
     value = programme.column(-np.inf, np.inf, gain=1.0)
@@ -167,7 +167,7 @@ def _add_buy(programme, buy, totals, scale, most):
     programme.row({**{t: -c for t, c in cells.items()}, w: buy.least / scale}, buy.stays / scale)
     return w
 
-# %% ../nbs/75b_pieces.ipynb #50081cf2
+# %% ../nbs/75b_pieces.ipynb #96e367b4
 def _solve_once(curves, polytope, buys, height, precise):
     "(totals, highest, bought) of the programme as it is known so far; None: not in time."
     programme, scale = _Programme(), polytope.scale
@@ -189,7 +189,7 @@ def _solve_once(curves, polytope, buys, height, precise):
     highest = -found.fun if found.mip_dual_bound is None else -found.mip_dual_bound
     return found.x[totals] * scale, highest * height, tuple(found.x[choices] > 0.5)
 
-# %% ../nbs/75b_pieces.ipynb #5c2f7ef1
+# %% ../nbs/75b_pieces.ipynb #8d2423aa
 def solve_pieces(
     curves,              # of `Curve`, one a line
     polytope: Polytope,  # of totals [L, 1]
