@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LINES', 'EXTREMES', 'ascend', 'curves_of', 'nearest_allowed', 'best_of_rising']
 
-# %% ../nbs/78a_hill.ipynb #d402b38b
+# %% ../nbs/78a_hill.ipynb #50bc50d6
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from .optimum import Found, Mean, Task
 from .pieces import curve_of, solve_pieces
 from .polytope import Polytope, decision_of, furthest, polytope_of
 
-# %% ../nbs/78a_hill.ipynb #5c3b5292
+# %% ../nbs/78a_hill.ipynb #4e06ec66
 def _model(here, x):
     "The hill near a point, as one of the second degree."
     near = 1e-6 * np.abs(here.slope).max() / max(x.max(), 1e-300)  # nowhere quite level
@@ -38,7 +38,7 @@ def _stride(hill, here, x, toward, expected):
             return share
     return 0.0
 
-# %% ../nbs/78a_hill.ipynb #61642ec3
+# %% ../nbs/78a_hill.ipynb #e68338be
 def ascend(
     hill,                # (x, with bends?) -> `Hill`, bends not upward
     polytope: Polytope,
@@ -64,7 +64,7 @@ def ascend(
         here = hill(x, True)
     return Summit(x, here, np.zeros(len(polytope.names)) if top is None else top.prices, taken)
 
-# %% ../nbs/78a_hill.ipynb #d0f7a06e
+# %% ../nbs/78a_hill.ipynb #70a80079
 def curves_of(
     task: Task,    # over totals
     weights=None,  # [S] of the draws; by default all alike
@@ -87,7 +87,7 @@ def _curve(task, weights, l, most):
 
     return curve_of(at, between if i in task.rising else None, most)
 
-# %% ../nbs/78a_hill.ipynb #7b3fffdc
+# %% ../nbs/78a_hill.ipynb #29c82e7c
 def nearest_allowed(
     polytope: Polytope,
     x,            # [L, k] in currency
@@ -102,7 +102,7 @@ def nearest_allowed(
     more, less = found.x.reshape(2, -1)
     return np.maximum(own + more - less, 0).reshape(x.shape) * polytope.scale
 
-# %% ../nbs/78a_hill.ipynb #d3c44650
+# %% ../nbs/78a_hill.ipynb #a8c1522f
 LINES = 40  # up to so many the best totals are searched by a mixed-integer programme
 EXTREMES = 6  # so many lines get all there is, at a start
 
@@ -111,16 +111,18 @@ def _over_totals(task) -> Task:
     "The same task with one number for each line."
     decision = decision_of(task.plan, task.limits, task.decision.lines, "totals")
     decision = replace(decision, lines=task.decision.lines)
-    return replace(task, decision=decision, polytope=polytope_of(task.limits, decision, task.ranges))
+    polytope = polytope_of(task.limits, decision, task.ranges)
+    return replace(task, decision=decision, polytope=polytope)
 
 
 def _pulsed(x, every):
     "The same totals, in every second or fourth period only."
     on = np.arange(x.shape[1]) % every == 0
-    return np.where(on, x, 0.0) * (x.sum(axis=1, keepdims=True)
-                                   / np.maximum(np.where(on, x, 0.0).sum(axis=1, keepdims=True), 1e-300))
+    kept = np.where(on, x, 0.0)
+    whole, left = (v.sum(axis=1, keepdims=True) for v in (x, kept))
+    return kept * whole / np.maximum(left, 1e-300)
 
-# %% ../nbs/78a_hill.ipynb #7255bcc1
+# %% ../nbs/78a_hill.ipynb #1594df02
 def _extremes(task, top, slope):
     "As much as the limits leave for one line, in turn for those whose roof is highest."
     lines = np.flatnonzero(np.isin(task.decision.lines, list(task.rising)))
@@ -144,7 +146,7 @@ def _starts(task, weights, top) -> list:
     inside = [0.98 * x + 0.02 * top.x for x in starts]  # at zero some curves are infinitely steep
     return inside if task.polytope.broken(own) else [0.98 * own + 0.02 * top.x, *inside]
 
-# %% ../nbs/78a_hill.ipynb #931ecc95
+# %% ../nbs/78a_hill.ipynb #9f25754c
 def best_of_rising(
     task: Task,
     weights=None,  # [S] of the draws; by default all alike
@@ -166,17 +168,18 @@ def best_of_rising(
     found = Found(best.x, score, score + max(highest - best.hill.value, 0.0), best.prices)
     return found._replace(said=(_sentence(task, found),))
 
-# %% ../nbs/78a_hill.ipynb #ca015452
+# %% ../nbs/78a_hill.ipynb #90634d46
 def _sentence(task, found) -> str:
     "What is not concave, and what that leaves open."
     names, said = task.plan.hierarchy.leaves, []
-    for what, attribute in (("rise before they fall", "bends_up"), ("fall in some draws", "falls_back")):
+    for what, attribute in (("rise before they fall", "bends_up"),
+                            ("fall in some draws", "falls_back")):
         lines = [names[i] for i, roofs in task.rising.items()
                  if any(getattr(roof.line, attribute) for roof, _ in roofs.parts)]
         if lines:
-            said.append(f"the returns of {', '.join(lines)} {what}")
+            said.append(f"{', '.join(lines)} {what}")
     missing = (found.highest - found.score) / max(abs(found.highest), 1e-300)
-    means = ("curves cut in pieces" if task.decision.over == "totals" and len(task.decision.lines) <= LINES
-             else "a concave function above the value")
-    text = f"{' and '.join(said)}, so the bound comes from {means}: the plan is at most {missing:.2g} below"
-    return text[0].upper() + text[1:] + "."
+    cut = task.decision.over == "totals" and len(task.decision.lines) <= LINES
+    means = "curves cut in pieces" if cut else "a concave function above the value"
+    return (f"The returns of {' and '.join(said)}, so the bound comes from {means}: the plan is at "
+            f"most {missing:.2%} below.")

@@ -6,7 +6,7 @@
 __all__ = ['turning_points', 'Straight', 'straight_of', 'Roof', 'roof_over', 'hill_of', 'levelled', 'most_money', 'Roofs',
            'roofs_of']
 
-# %% ../nbs/75a_majorant.ipynb #38d48a91
+# %% ../nbs/75a_majorant.ipynb #b0730cb0
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from .plan_lines import Expansion, Line, _backwards
 from .plan_values import PlanValues
 from .polytope import Decision, Polytope
 
-# %% ../nbs/75a_majorant.ipynb #3fcfb3f3
+# %% ../nbs/75a_majorant.ipynb #f5d9c53d
 @patch
 @property
 def falls_back(self: Line) -> bool:
@@ -32,13 +32,14 @@ def falls_back(self: Line) -> bool:
 def bends_up(self: Line) -> bool:
     "In some draw its returns increase before they diminish."
     shape = dict(zip(self.curve.parameters, self.shape))
-    return bool(slopes_of_curves.bends_up(self.curve, {k: v[:, None] for k, v in shape.items()}).any())
+    shape = {name: v[:, None] for name, v in shape.items()}
+    return bool(slopes_of_curves.bends_up(self.curve, shape).any())
 
-# %% ../nbs/75a_majorant.ipynb #d520ffc4
+# %% ../nbs/75a_majorant.ipynb #4e1352e7
 def turning_points(
     line: Line,
 ) -> tuple:  # ([S] where the curve turns concave, [S] where a line from zero touches it)
-    "Adstock up to which a curve is convex, and from which it is its own roof; zero of concave ones."
+    "Adstock up to which a curve is convex, and from which it is its own roof; zero: concave."
     if line.curve.name != "hill":
         return np.zeros_like(line.size), np.zeros_like(line.size)
     s, n = line.shape
@@ -46,7 +47,7 @@ def turning_points(
         odds, above = (1 - s) / s, np.maximum(n - 1, 0.0)
         return (odds * above / (n + 1)) ** (1 / n), (odds * above) ** (1 / n)
 
-# %% ../nbs/75a_majorant.ipynb #7e632b5a
+# %% ../nbs/75a_majorant.ipynb #37b637f3
 def _halved(lower, upper, above):
     "Where `above(x)` turns from true to false between two ends, by 45 halvings."
     for _ in range(45):
@@ -69,8 +70,8 @@ class Straight:
         "(curve or line [..]) at adstock a."
         return np.where((a > self.left) & (a < self.right), line, curve)
 
-# %% ../nbs/75a_majorant.ipynb #027b9fa1
-def _rises(f, slope_of, low, high):
+# %% ../nbs/75a_majorant.ipynb #c7fcf17e
+def _rises(f, low, high):
     "Slope of the chord between two ends; zero where there is no second end."
     with np.errstate(invalid="ignore"):
         width = high - low
@@ -82,10 +83,11 @@ def _above(f, slope_of, low, high, turn, touch) -> Straight:
     "Concave roof of a curve that is convex up to `turn`, on low to high."
     convex = low < turn
     start = np.where(convex, turn, low)
-    meets = _halved(start, np.maximum(touch, start), lambda p: slope_of(p) * (p - low) > f(p) - f(low))
+    meets = _halved(start, np.maximum(touch, start),
+                    lambda p: slope_of(p) * (p - low) > f(p) - f(low))
     ends = np.where(meets < high, meets, np.inf)
     to = np.where(meets < high, meets, high)
-    rise = np.where(to - low > 1e-12, _rises(f, slope_of, low, to), slope_of(np.where(convex, low, 1.0)))
+    rise = np.where(to - low > 1e-12, _rises(f, low, to), slope_of(np.where(convex, low, 1.0)))
     return Straight(np.where(convex, -np.inf, np.inf), ends, low, f(low), rise)
 
 
@@ -93,12 +95,13 @@ def _below(f, slope_of, low, high, turn) -> Straight:
     "Convex floor of the same curve."
     top, start = np.where(np.isfinite(high), high, low), np.minimum(low, turn)
     end = np.maximum(np.minimum(turn, top), start)
-    leaves = _halved(start, end, lambda q: f(top) - f(q) > slope_of(np.maximum(q, 1e-300)) * (top - q))
+    leaves = _halved(start, end, lambda q: f(top) - f(q) > slope_of(np.maximum(q, 1e-300))
+                     * (top - q))
     leaves = np.where(np.isfinite(high), np.maximum(leaves, low), low)
     return Straight(np.where(high <= turn, np.inf, np.where(leaves <= low, -np.inf, leaves)),
-                    np.full_like(low, np.inf), leaves, f(leaves), _rises(f, slope_of, leaves, high))
+                    np.full_like(low, np.inf), leaves, f(leaves), _rises(f, leaves, high))
 
-# %% ../nbs/75a_majorant.ipynb #a8455f57
+# %% ../nbs/75a_majorant.ipynb #d9668ec8
 def straight_of(
     line: Line,
     low,   # least adstock [..., M]
@@ -106,20 +109,22 @@ def straight_of(
     draw,  # [M] positions of the draws
 ) -> Straight:
     "Where and how the roof of a line leaves its curve."
-    shape, (turn, touch) = tuple(v[draw] for v in line.shape), (v[draw] for v in turning_points(line))
+    shape = tuple(v[draw] for v in line.shape)
+    turn, touch = (v[draw] for v in turning_points(line))
     high = np.maximum(high, low)
     with np.errstate(all="ignore"):
         f = lambda a: line.curve.formula(np, a, *shape)
         slope_of = lambda a: line.derivatives.slope(a, *shape)
-        up, down = (_above(f, slope_of, low, high, turn, touch), _below(f, slope_of, low, high, turn))
+        up = _above(f, slope_of, low, high, turn, touch)
+        down = _below(f, slope_of, low, high, turn)
     falls = line.size[draw] < 0
     return Straight(*(np.where(falls, getattr(down, name), getattr(up, name))
                       for name in ("left", "right", "anchor", "height", "rise")))
 
-# %% ../nbs/75a_majorant.ipynb #ea5fbf7b
+# %% ../nbs/75a_majorant.ipynb #d8cce3b8
 @dataclass(frozen=True, eq=False)
 class Roof:
-    "A concave function of a line's money that is nowhere below what it brings. Made by `roof_over`."
+    "A concave function of a line's money that is nowhere below its value. Made by `roof_over`."
     line: Line
     draw: np.ndarray   # [M] draws of the tail's terms
     kept: np.ndarray   # [M] what is left of the last adstock in them
@@ -134,7 +139,7 @@ def _tail_terms(line):
     age = np.repeat(np.arange(1, len(counts) + 1), counts)
     return draw, line.decay[draw] ** age
 
-# %% ../nbs/75a_majorant.ipynb #9802b6dd
+# %% ../nbs/75a_majorant.ipynb #61d66060
 def roof_over(
     line: Line,
     cells,         # most money in each period [P], inf: any
@@ -147,7 +152,7 @@ def roof_over(
     high = np.minimum(high, low + line.gain * total / line.cost.min()) * (1 + 1e-9)
     return Roof(line, *_tail_terms(line), low, high)
 
-# %% ../nbs/75a_majorant.ipynb #5f4ad086
+# %% ../nbs/75a_majorant.ipynb #6759344a
 @patch
 def _tail_at(self: Roof, last) -> np.ndarray:
     "Adstock of the tail's terms [M], of the last one of the plan [S]."
@@ -169,7 +174,7 @@ def _tail(self: Roof) -> Straight:
     ends = (self._tail_at(a[-1]) for a in (self.low, self.high))
     return straight_of(self.line, *ends, self.draw)
 
-# %% ../nbs/75a_majorant.ipynb #603e1177
+# %% ../nbs/75a_majorant.ipynb #bdd4df26
 @patch
 @cached_property
 def _rest(self: Roof) -> np.ndarray:
@@ -198,9 +203,10 @@ def _on_roof(straight, line, a, shape):
     "Value, slope and bend of a curve's roof."
     f, s = line.curve.formula(np, a, *shape), line.derivatives
     return (straight.over(a, f, straight.height + straight.rise * (a - straight.anchor)),
-            straight.over(a, s.slope(a, *shape), straight.rise), straight.over(a, s.bend(a, *shape), 0.0))
+            straight.over(a, s.slope(a, *shape), straight.rise),
+            straight.over(a, s.bend(a, *shape), 0.0))
 
-# %% ../nbs/75a_majorant.ipynb #6ee6879d
+# %% ../nbs/75a_majorant.ipynb #72e3210f
 @patch
 def brings(
     self: Roof,
@@ -234,7 +240,7 @@ def expand(
     bends = _backwards(line.value[:, None] * bends, line.later * tail_bend, line.decay**2)
     return Expansion(float(mean), slope, line._between(bends, worth * line.gain**2))
 
-# %% ../nbs/75a_majorant.ipynb #31e7b6e7
+# %% ../nbs/75a_majorant.ipynb #df2ccd9e
 @patch
 def between(
     self: Roof,
@@ -265,7 +271,7 @@ def _slope_range(line, low, high, turn, shape):
         at = [line.derivatives.slope(a, *shape) for a in (np.clip(turn, low, high), low, high)]
     return at[0], np.minimum(at[1], at[2])
 
-# %% ../nbs/75a_majorant.ipynb #2e8f0171
+# %% ../nbs/75a_majorant.ipynb #be0cdd62
 def hill_of(
     decision: Decision,
     x,                 # [L, k] in currency
@@ -294,7 +300,7 @@ def levelled(
         bends[l] = (ways * np.minimum(sizes, 0.0)) @ ways.T
     return hill._replace(bend=bends)
 
-# %% ../nbs/75a_majorant.ipynb #ccbcd4bd
+# %% ../nbs/75a_majorant.ipynb #08c3d827
 def most_money(
     polytope: Polytope,
 ) -> tuple:  # ([L, k] of each decision, [L] of all decisions of a line), in currency
@@ -326,7 +332,7 @@ class Roofs:
         return tuple(np.sum([roof.between(shape, least, most, weights[places])
                              for roof, places in self.parts], axis=0))
 
-# %% ../nbs/75a_majorant.ipynb #a916c255
+# %% ../nbs/75a_majorant.ipynb #c9d9cec6
 def roofs_of(
     values: PlanValues,
     decision: Decision,
@@ -339,6 +345,7 @@ def roofs_of(
         if any(line.bends_up or line.falls_back for line, _ in parts):
             shape = decision.shape[l]
             cells = np.where(shape > 0, shape * single[l], 0.0).sum(axis=1)
-            found[i] = Roofs(tuple((roof_over(line, cells, shape.sum(axis=0).max() * whole[l]), places)
+            total = shape.sum(axis=0).max() * whole[l]
+            found[i] = Roofs(tuple((roof_over(line, cells, total), places)
                                    for line, places in parts))
     return found

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_TASKS', 'buys_of', 'money_of_buys', 'check_buys', 'with_choices', 'best_with_buys']
 
-# %% ../nbs/78c_minimum_buys.ipynb #0a4e67a7
+# %% ../nbs/78c_minimum_buys.ipynb #a98591ee
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from .optimum import Mean, Optimum, Task, optimum_of
 from .pieces import Buy, solve_pieces
 from .polytope import check_possible, polytope_of
 
-# %% ../nbs/78c_minimum_buys.ipynb #fbf82b76
+# %% ../nbs/78c_minimum_buys.ipynb #7acaa34d
 def buys_of(
     task: Task,
 ) -> list:  # of `Buy`, one for each node with a least buy
@@ -26,8 +26,9 @@ def buys_of(
     h, lines, found = task.plan.hierarchy, task.decision.lines, []
     for node, level in find_nodes(list(task.limits.minimum), h, "minimum").items():
         members = h.members(node, level)
-        found.append(Buy(node, members[lines].astype(float), float(task.decision.base[:, members].sum()),
-                         float(task.limits.minimum[node])))
+        stays = float(task.decision.base[:, members].sum())
+        least = float(task.limits.minimum[node])
+        found.append(Buy(node, members[lines].astype(float), stays, least))
     return found
 
 
@@ -39,7 +40,7 @@ def money_of_buys(
     spent = task.decision.money(x).sum(axis=0)[task.decision.lines]
     return np.array([buy.stays + buy.cells @ spent for buy in buys_of(task)])
 
-# %% ../nbs/78c_minimum_buys.ipynb #47c7cdd9
+# %% ../nbs/78c_minimum_buys.ipynb #84b8a3da
 def check_buys(
     task: Task,
     x,          # [L, k] in currency
@@ -48,11 +49,11 @@ def check_buys(
     near = 1e-7 * task.polytope.scale
     for buy, money in zip(buys_of(task), money_of_buys(task, x)):
         if near < money < buy.least - near:
-            raise PrecisionError(f"the plan has {money:,.6g} for {buy.node}, and its minimum buy is "
-                                 f"{buy.least:,.6g}: nothing, or at least that; change the plan, or "
-                                 "the limit")
+            raise PrecisionError(f"the plan has {money:,.6g} for {buy.node}, and its minimum buy "
+                                 f"is {buy.least:,.6g}: nothing, or at least that; change the "
+                                 "plan, or the limit")
 
-# %% ../nbs/78c_minimum_buys.ipynb #63442e7a
+# %% ../nbs/78c_minimum_buys.ipynb #acdc1842
 def with_choices(
     task: Task,
     choices: dict,  # {node: bought?}; others are open
@@ -74,7 +75,7 @@ def with_choices(
     check_possible(polytope, [task.plan.hierarchy.leaves[i] for i in decision.lines])
     return replace(task, limits=limits, decision=decision, polytope=polytope)
 
-# %% ../nbs/78c_minimum_buys.ipynb #ee5ef869
+# %% ../nbs/78c_minimum_buys.ipynb #4dc2660c
 MOST_TASKS = 24  # so many patterns are solved, at most
 
 
@@ -88,16 +89,17 @@ def _solved(task, aim, choices):
 
 
 def _undecided(task, best):
-    "A node whose money lies between nothing and its least buy, the one furthest from both; or None."
+    "The node whose money lies furthest between nothing and its least buy; or None."
     whole = best.task.decision.money(best.found.x).sum(axis=0)
     away = {}
     for buy in buys_of(task):
         money = buy.stays + buy.cells @ whole[task.decision.lines]
         away[buy.node] = min(money, buy.least - money) / buy.least
     node = max(away, key=away.get)
-    return node if away[node] > 1e-7 * task.polytope.scale / min(task.limits.minimum.values()) else None
+    near = 1e-7 * task.polytope.scale / min(task.limits.minimum.values())
+    return node if away[node] > near else None
 
-# %% ../nbs/78c_minimum_buys.ipynb #1d5acaef
+# %% ../nbs/78c_minimum_buys.ipynb #cc9f03ff
 def _pattern(task, x) -> dict:
     "{node: bought?} of a decision; None where it breaks a minimum buy."
     try:
@@ -105,7 +107,8 @@ def _pattern(task, x) -> dict:
     except PrecisionError:
         return None
     near = 1e-7 * task.polytope.scale
-    return {buy.node: bool(money > near) for buy, money in zip(buys_of(task), money_of_buys(task, x))}
+    spent = zip(buys_of(task), money_of_buys(task, x))
+    return {buy.node: bool(money > near) for buy, money in spent}
 
 
 def _search(task, aim, best):
@@ -129,7 +132,7 @@ def _search(task, aim, best):
                 waiting.append((min(one.found.highest, highest), {**choices, node: bought}, one))
     return best, max([one[0] for one in waiting] + closed, default=-np.inf)
 
-# %% ../nbs/78c_minimum_buys.ipynb #a02bfd64
+# %% ../nbs/78c_minimum_buys.ipynb #ab7af185
 def _by_totals(task):
     "(the best totals, {node: bought?}), or None where no totals keep the limits."
     totals = _over_totals(task)
@@ -144,10 +147,10 @@ def _refuse_impossible(task):
     "Raise: no pattern of choices keeps the limits."
     check_possible(task.polytope, [task.plan.hierarchy.leaves[i] for i in task.decision.lines])
     asked = ", ".join(f"{buy.node} nothing, or at least {buy.least:,.6g}" for buy in buys_of(task))
-    raise PrecisionError(f"no plan keeps the limits together with the minimum buys: {asked}; loosen "
-                         "one of them")
+    raise PrecisionError(f"no plan keeps the limits together with the minimum buys: {asked}; "
+                         "loosen one of them")
 
-# %% ../nbs/78c_minimum_buys.ipynb #7152e9d1
+# %% ../nbs/78c_minimum_buys.ipynb #26dda984
 def best_with_buys(
     task: Task,
     aim,         # has `best` and `score`
@@ -165,6 +168,7 @@ def best_with_buys(
     if best is None:
         _refuse_impossible(task)
     bought = _pattern(task, task.decision.of_plan(best.task.decision.money(best.found.x)))
-    said = "Minimum buys: " + ", ".join(f"{node} {'yes' if yes else 'no'}" for node, yes in bought.items())
-    found = best.found._replace(highest=max(highest, best.found.score), said=(*best.found.said, said + "."))
+    words = ", ".join(f"{node} {'yes' if yes else 'no'}" for node, yes in bought.items())
+    said = (*best.found.said, f"Minimum buys: {words}.")
+    found = best.found._replace(highest=max(highest, best.found.score), said=said)
     return replace(best, found=found)

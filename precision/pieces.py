@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'Curve', 'curve_of', 'Buy', 'Solved', 'solve_pieces']
 
-# %% ../nbs/75b_pieces.ipynb #30bd92f0
+# %% ../nbs/75b_pieces.ipynb #878e21c7
 from dataclasses import dataclass, field
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from .errors import PrecisionError
 from .patch import patch
 from .polytope import Polytope
 
-# %% ../nbs/75b_pieces.ipynb #ac599779
+# %% ../nbs/75b_pieces.ipynb #ff59ce33
 @dataclass(eq=False)
 class Curve:
     "What a total brings, and what is known of it so far."
@@ -36,7 +36,7 @@ def curve_of(at, between, most, first=9) -> Curve:
         curve.learn(total)
     return curve
 
-# %% ../nbs/75b_pieces.ipynb #dc54e4f6
+# %% ../nbs/75b_pieces.ipynb #e33ab385
 @patch
 def learn(
     self: Curve,
@@ -56,7 +56,7 @@ def learn(
         self.within[max(k - 1, 0):k] = [self.between(*pair) for pair in zip(ends, ends[1:])]
     return float(value)
 
-
+# %% ../nbs/75b_pieces.ipynb #7837de60
 @patch
 def pieces(self: Curve) -> list:  # of (least, most, [(height at zero, slope)])
     "Pieces and the lines that lie above the curve on them."
@@ -65,13 +65,14 @@ def pieces(self: Curve) -> list:  # of (least, most, [(height at zero, slope)])
         tangents = [(v - s * t, s) for t, v, s in self.points if abs(s) <= steepest]
         return [(0.0, self.most, tangents or [(self.points[0][1], 0.0)])]
     found = []
-    for (low, v, _), (high, w, _), (steep, flat, top) in zip(self.points, self.points[1:], self.within):
+    ends = zip(self.points, self.points[1:], self.within)
+    for (low, v, _), (high, w, _), (steep, flat, top) in ends:
         lines = [(v, low, steep), (w, high, flat), (top, 0.0, 0.0)]
         lines = [(at - s * x, s) for at, x, s in lines if abs(s) <= steepest]
         found.append((low, high, lines))
     return found
 
-
+# %% ../nbs/75b_pieces.ipynb #4331eda2
 @patch
 def visit(
     self: Curve,
@@ -91,7 +92,7 @@ def visit(
         self.learn(total)
     return value
 
-# %% ../nbs/75b_pieces.ipynb #1b0185bd
+# %% ../nbs/75b_pieces.ipynb #cf3e1eca
 class Buy(NamedTuple):
     "Nothing, or at least so much."
     node: str
@@ -108,7 +109,7 @@ class Solved(NamedTuple):
     bought: tuple    # bool for each `Buy`
     rounds: int
 
-# %% ../nbs/75b_pieces.ipynb #9adef453
+# %% ../nbs/75b_pieces.ipynb #d7525a2b
 LONGEST = 5.0  # seconds for one programme; its bound is true also when it has to stop
 
 
@@ -130,13 +131,15 @@ class _Programme:
             self.ends.append(sign * end)
 
     def solve(self, precise):
-        rows, columns, values = zip(*((r, c, v) for r, row in enumerate(self.rows) for c, v in row.items()))
+        entries = ((r, c, v) for r, row in enumerate(self.rows) for c, v in row.items())
+        rows, columns, values = zip(*entries)
         matrix = sp.csr_array((values, (rows, columns)), (len(self.rows), len(self.gain)))
         return milp(-np.array(self.gain), integrality=np.array(self.whole, int),
-                    bounds=Bounds(self.lower, self.upper), options={"mip_rel_gap": precise, "time_limit": LONGEST},
+                    bounds=Bounds(self.lower, self.upper),
+                    options={"mip_rel_gap": precise, "time_limit": LONGEST},
                     constraints=LinearConstraint(matrix, -np.inf, self.ends))
 
-# %% ../nbs/75b_pieces.ipynb #57959479
+# %% ../nbs/75b_pieces.ipynb #1c6b6e71
 def _add_curve(programme, curve, total, scale, height):
     "Its value, under its lid."
     value = programme.column(-np.inf, np.inf, gain=1.0)
@@ -167,7 +170,7 @@ def _add_buy(programme, buy, totals, scale, most):
     programme.row({**{t: -c for t, c in cells.items()}, w: buy.least / scale}, buy.stays / scale)
     return w
 
-# %% ../nbs/75b_pieces.ipynb #96e367b4
+# %% ../nbs/75b_pieces.ipynb #6e059a84
 def _solve_once(curves, polytope, buys, height, precise):
     "(totals, highest, bought) of the programme as it is known so far; None: not in time."
     programme, scale = _Programme(), polytope.scale
@@ -189,7 +192,7 @@ def _solve_once(curves, polytope, buys, height, precise):
     highest = -found.fun if found.mip_dual_bound is None else -found.mip_dual_bound
     return found.x[totals] * scale, highest * height, tuple(found.x[choices] > 0.5)
 
-# %% ../nbs/75b_pieces.ipynb #8d2423aa
+# %% ../nbs/75b_pieces.ipynb #19bb95cc
 def solve_pieces(
     curves,              # of `Curve`, one a line
     polytope: Polytope,  # of totals [L, 1]
