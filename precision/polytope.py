@@ -201,6 +201,17 @@ def furthest(
         raise PrecisionError(f"the linear programme over the limits failed: {found.message}")
     return found.x.reshape(slope.shape) * polytope.scale
 
+# %% ../nbs/74a_polytope.ipynb #41f39467
+@patch
+def broken(
+    self: Polytope,
+    x,       # [L, k] in currency
+) -> list:   # of (name of a row or position of a line, by how much)
+    "Limits that a decision does not keep."
+    matrix, ends, names = self.constraints
+    over = matrix @ x.ravel() / self.scale - ends
+    return [(names[m], over[m] * self.scale) for m in np.flatnonzero(over > 1e-7)]
+
 # %% ../nbs/74a_polytope.ipynb #b7162cfb
 def check_possible(
     polytope: Polytope,
