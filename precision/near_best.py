@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXACT', 'NEAR', 'MOST_CUTS', 'FINE', 'Tangents']
 
-# %% ../nbs/77b_near_best.ipynb #0f94870d
+# %% ../nbs/77b_near_best.ipynb #aeaa50ea
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +25,7 @@ from .plans import Plan
 from .plots import Thousands, styled
 from .polytope import Polytope
 
-# %% ../nbs/77b_near_best.ipynb #ca04912d
+# %% ../nbs/77b_near_best.ipynb #e12cd612
 EXACT, NEAR = 1e-6, 1e-5  # of the value that matters; of all money
 MOST_CUTS = 40            # how often tangents are added
 
@@ -57,7 +57,7 @@ class Tangents:
         self.rows.extend((line, scaled[line], ends[line]) for line in less)
         return float(over.sum())
 
-# %% ../nbs/77b_near_best.ipynb #3b7f6829
+# %% ../nbs/77b_near_best.ipynb #aaaf6ea4
 @patch
 def tangents(
     self: Optimum,
@@ -81,7 +81,7 @@ def tangents(
     found.add(found.top)
     return found
 
-# %% ../nbs/77b_near_best.ipynb #39fb5f7d
+# %% ../nbs/77b_near_best.ipynb #ea720e95
 @patch
 def _below_tangents(self: Tangents, need=None) -> tuple:
     "(matrix, ends) of (u, t): limits, tangents, and the least value."
@@ -95,7 +95,7 @@ def _below_tangents(self: Tangents, need=None) -> tuple:
     return (sp.vstack([limits, sp.hstack([-pick * slope[:, None], pick]), value]).tocsr(),
             np.r_[ends, height, least])
 
-# %% ../nbs/77b_near_best.ipynb #7d5428aa
+# %% ../nbs/77b_near_best.ipynb #61d68583
 @patch
 def _enough(self: Tangents, x, need) -> np.ndarray:
     "The plan with the value that is needed, on the way from another to the best one [L]."
@@ -103,7 +103,7 @@ def _enough(self: Tangents, x, need) -> np.ndarray:
     share = 1.0 if lacks(1.0) >= 0 else brentq(lacks, 0.0, 1.0, xtol=1e-12)
     return self.top + share * (x - self.top)
 
-# %% ../nbs/77b_near_best.ipynb #6ac020aa
+# %% ../nbs/77b_near_best.ipynb #dec5c52f
 FINE = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
 
 
@@ -132,20 +132,20 @@ def solve(
             break
     return x, value
 
-# %% ../nbs/77b_near_best.ipynb #2cc71ef9
+# %% ../nbs/77b_near_best.ipynb #664e9ad5
 def _check_share(name, share):
     "Raise unless a share lies between nothing and all."
     if not (is_number(share) and 0 < share < 1):
         raise PrecisionError(f"{name} is {short(share)}; a share between 0 and 1 was expected, "
                              "such as 0.01 for one percent")
 
-# %% ../nbs/77b_near_best.ipynb #e8befcfb
+# %% ../nbs/77b_near_best.ipynb #ad18d41e
 @patch
 def _over_now(self: Optimum, tangents) -> float:
     "What the best plan brings over the one that it started from, by the curves."
     return float(tangents.over_now(self.found.x[:, 0]).sum())
 
-# %% ../nbs/77b_near_best.ipynb #21b80675
+# %% ../nbs/77b_near_best.ipynb #27018394
 @patch
 def ranges(
     self: Optimum,
@@ -176,7 +176,7 @@ def _end(tangents, of, need) -> float:
     x, _ = tangents.solve(of, need)
     return float(np.abs(of) @ x)
 
-# %% ../nbs/77b_near_best.ipynb #d2c43a7b
+# %% ../nbs/77b_near_best.ipynb #655ef922
 @patch
 @styled
 def plot_ranges(
@@ -199,46 +199,38 @@ def plot_ranges(
     ax.legend(loc="best")
     return ax
 
-# %% ../nbs/77b_near_best.ipynb #9e05dffe
+# %% ../nbs/77b_near_best.ipynb #04e9f3ee
 @patch
-def _choose(self: Tangents, need, moves=None) -> np.ndarray:
-    "Which lines move [L]: the fewest that bring what is needed; or, of so many, the best."
+def _choose(self: Tangents, need) -> tuple:
+    "(which lines move [L], what they promise): the fewest, and of so many the best."
     (matrix, ends), count = self._below_tangents(need), len(self.now)
     zero, one, eye = np.zeros(count), np.ones(count), sp.eye_array(count)
     now = self.now / self.polytope.scale
     most = np.array([at[-1] for at in self.curves.at]) / self.polytope.scale
     far = sp.diags_array(np.maximum(now, most - now))
     rows = [sp.hstack([matrix, sp.csr_array((len(ends), count))]),
-            sp.hstack([eye, 0 * eye, -far]), sp.hstack([-eye, 0 * eye, -far]),
-            sp.csr_array(np.r_[zero, zero, one][None])]
-    ends = np.r_[ends, now, -now, count if moves is None else moves]
-    costs = np.r_[zero, zero, one] if moves is None else np.r_[zero, -one, zero]
+            sp.hstack([eye, 0 * eye, -far]), sp.hstack([-eye, 0 * eye, -far])]
+    ends, costs = np.r_[ends, now, -now], np.r_[zero, -one, one]  # all the gain is less than a line
     bounds = Bounds(np.r_[zero, zero - np.inf, zero], np.r_[zero + np.inf, zero + np.inf, one])
     found = milp(costs, integrality=np.r_[zero, zero, one], bounds=bounds,
                  constraints=LinearConstraint(sp.vstack(rows).tocsr(), -np.inf, ends))
-    return found.x[2 * count:] > 0.5
+    return found.x[2 * count:] > 0.5, found.x[count:2 * count].sum() * self.height
 
-# %% ../nbs/77b_near_best.ipynb #aa351086
+# %% ../nbs/77b_near_best.ipynb #86c46359
 @patch
 def fewest(
     self: Tangents,
-    need: float,   # value over today's plan
+    need: float,   # value over today's plan, at most `height`
 ) -> np.ndarray:   # [L]: which lines move
     "The fewest lines that bring so much, and of those sets the best one."
     for _ in range(MOST_CUTS):
-        may = self._choose(need)
-        x, value = self.solve(may=may)
-        if value >= need - EXACT * self.height:
+        may, promised = self._choose(need)
+        _, value = self.solve(may=may)
+        if promised - value <= 1e-4 * self.height:
             break
-    for _ in range(MOST_CUTS):
-        other = self._choose(need - EXACT * self.height, may.sum())
-        further = self.solve(may=other)[1]
-        if further <= value + 1e-4 * self.height:
-            return other if further > value else may
-        may, value = other, further
     return may
 
-# %% ../nbs/77b_near_best.ipynb #114689c3
+# %% ../nbs/77b_near_best.ipynb #e4d0fc23
 @patch
 def _refuse_forbidden_start(self: Optimum):
     "Raise where the plan that it started from breaks a limit, so that few moves mean nothing."
@@ -263,7 +255,7 @@ def _in_order(tangents, chosen) -> list:
         found.append((left.pop(int(np.argmax(values))), max(values)))
     return found
 
-# %% ../nbs/77b_near_best.ipynb #c7ab5dad
+# %% ../nbs/77b_near_best.ipynb #b1aa0c8d
 @patch
 def moves(
     self: Optimum,
@@ -284,7 +276,7 @@ def moves(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return table.astype(float).rename_axis("line")
 
-# %% ../nbs/77b_near_best.ipynb #ddb59e76
+# %% ../nbs/77b_near_best.ipynb #6c527dae
 @patch
 def with_moves(
     self: Optimum,

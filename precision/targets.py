@@ -161,7 +161,8 @@ class TargetROI:
         stop = _most_at(task, self.roi)
         if stop is None:
             raise PrecisionError(f"no plan under these limits has a ROI of {self.roi:g}: the most "
-                                 f"is about {_highest_roi(task):.3g}. Ask for less, or loosen limits")
+                                 f"is about {_highest_roi(task):.3g}. Ask for less, or loosen "
+                                 "limits")
         slack = 1 + stop.charge / max(self.roi - stop.charge, 1e-300)
         said = (f"ROI is {stop.value / stop.money:.4g}, {self.roi:g} or more was asked for.",)
         return Found(stop.x, stop.value, max(slack * stop.highest, stop.value), stop.prices,
