@@ -93,8 +93,8 @@ def __repr__(self: Regret):
             "part of it is the price of its aim, which is not the mean")
     return (f"Regret: had one known the draw, another plan would have brought "
             f"{amount(self.expected)} more on average (Monte Carlo error {amount(self.error)}; "
-            f"{amount(found['lower'])} to {amount(found['upper'])}, 90% of {len(self.draws)} draws); "
-            f"{what}.")
+            f"{amount(found['lower'])} to {amount(found['upper'])}, 90% of {len(self.draws)} "
+            f"draws); {what}.")
 
 # %% ../nbs/79b_regret.ipynb #33372ee3
 COMPONENTS = 3  # of a node's curves, which a regression sees

@@ -238,3 +238,13 @@ def test_a_result_answers_in_one_call():
     frontier = fit.risk_frontier(plan, share=0.2, weights=(0, 1))
     assert list(frontier.table.index) == ["now", "0", "1"] and frontier.table["mean"]["0"] > frontier.table["mean"]["1"]
     assert "Regret" in repr(best.regret()) and "price of its aim" in repr(best.regret())
+
+
+def test_draws_of_one_of_two_models_are_enough():
+    task = random_world(15, size=10)
+    split = [np.array([0, 3, 4, 8, 9]), np.array([1, 2, 5, 6, 7])]
+    parts = tuple((task.values.select(places).parts[0][0], places) for places in split)
+    both = Task(task.result, task.limits, PlanValues(task.plan, parts, 10), {}, task.decision, task.polytope)
+    for some in ([0, 3, 9], [1, 2, 8]):
+        assert np.allclose(Mean().best(both.with_draws(some)).x, Mean().best(task.with_draws(some)).x, atol=1e-3)
+    assert np.isclose(Cautious(0.2).best(both).score, Cautious(0.2).best(task).score, atol=1e-3)
