@@ -31,12 +31,14 @@ def type_name(annotation):
 
 
 def default_value(default):
-    "A default as a reader would write it: functions and classes by their name, a record by what is not its own default."
+    "A default as a reader would write it: functions and classes by their name, a record by what is not its own default, cut where it is long."
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         given = [(f.name, getattr(default, f.name)) for f in dataclasses.fields(default)]
         own = {f.name: f.default for f in dataclasses.fields(default)}
         told = ", ".join(f"{name}={default_value(value)}" for name, value in given if value is not own[name])
         return f"{type(default).__name__}({told})"
+    if isinstance(default, tuple) and len(default) > MANY:
+        return f"({', '.join(map(repr, default[:3]))}, …, {default[-1]!r})"
     return getattr(default, "__name__", None) or repr(default)
 
 
@@ -102,8 +104,16 @@ def table(header, rows):
     return [row(*pick[0]), "|" + "---|" * len(filled), *(row(*cells) for cells in pick[1:]), ""]
 
 
+def field_comments(symbol):
+    "{field: its comment} of a NamedTuple, whose constructor has no source."
+    fields = re.findall(r"^    (\w+): [^#\n]*# *(.+)$", inspect.getsource(symbol), re.M)
+    return {name: comment for name, comment in fields if name in symbol._fields}
+
+
 def comments(symbol):
     "{parameter: its comment}, of starred ones too, which fastcore takes for a comment on what is returned."
+    if inspect.isclass(symbol) and issubclass(symbol, tuple) and hasattr(symbol, "_fields"):
+        return field_comments(symbol)
     found = {} if isinstance(symbol, property) else dict(docments(symbol))
     starred = [p.name for p in parameters(symbol) if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)] if found else []
     if starred and inspect.isfunction(symbol):
@@ -170,15 +180,26 @@ def method_table(owner, name, shown):
     return table(("Method", "What it gives"), rows) if rows else []
 
 
+@functools.cache
+def import_all():
+    "Import every module, after which classes have the methods that later chapters add."
+    for module_name in NbdevLookup().entries[get_config().lib_path.name]["syms"]:
+        importlib.import_module(module_name)
+
+
 def find_symbol(name):
     "The object that a name on a page means, and its module, or None for what the package does not export."
     package = NbdevLookup().entries.get(get_config().lib_path.name)
     if package is None:
         raise SystemExit("The package is not installed: pip install -e '.[dev]'")
     first = name.partition(".")[0]
-    for module_name, symbols in sorted(package["syms"].items(), key=lambda item: item[0] != HERE["module"]):
+    lib = get_config().lib_path.name
+    home = f"{lib}.{getattr(importlib.import_module(lib), '_HOME', {}).get(first)}"  # what users import by this name
+    for module_name, symbols in sorted(package["syms"].items(), key=lambda item: (item[0] != HERE["module"], item[0] != home)):
         if f"{module_name}.{first}" in symbols:
             module = symbol = importlib.import_module(module_name)
+            if "." in name:
+                import_all()
             for part in name.split("."):
                 symbol = inspect.getattr_static(symbol, part, None)
             if symbol is not None and getattr(symbol, "__objclass__", None) is not object:  # else of a namesake

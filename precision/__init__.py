@@ -10,7 +10,9 @@ _HOME = {
     "Hierarchy": "hierarchy", "build_hierarchy": "hierarchy", "PrecisionError": "errors",
     "PrecisionWarning": "errors",
     "Priors": "priors", "LiftTest": "experiments", "CostTarget": "experiments", "Controls": "data",
-    "Plan": "plans", "Limits": "limits", "Window": "limits", "Cautious": "risk",
+    "Plan": "plans", "Limits": "limits", "Window": "limits",
+    "TargetROI": "targets", "TargetMarginalROI": "targets", "Reach": "targets",
+    "Cautious": "risk",
     "load_example": "examples", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)

@@ -29,6 +29,7 @@ from precision.summaries import (
 # %% ../nbs/45_answers.ipynb #0b1db3c2
 LATER = {  # {question: the chapter that answers it}
     "plan": "plans", "evaluate": "evaluation", "optimize": "optimum", "_worlds": "plan_values",
+    "frontier": "frontier", "risk_frontier": "risk",
 }
 
 # %% ../nbs/45_answers.ipynb #11cbcb34
@@ -199,7 +200,7 @@ def roi_over_time(
     return money.roi_over_time(self._each(level, ask), self.data.time, interval, by)
 
 # %% ../nbs/45_answers.ipynb #96e5139a
-FACTORS = np.linspace(0, 2, 21)  # multiples of the media in a response curve
+FACTORS = tuple(np.linspace(0, 2, 21).tolist())  # multiples of the media in a response curve
 
 
 @patch

@@ -66,7 +66,7 @@ def _problem_of(polytope) -> _Problem:
                            & (polytope.lower > 0))
     joint = np.vstack([polytope.rows[over], -polytope.rows[under]])
     ends = np.r_[polytope.upper[over], -polytope.lower[under]] / polytope.scale
-    unit = np.abs(polytope.caps).max(axis=(1, 2), keepdims=True)
+    unit = np.maximum(np.abs(polytope.caps).max(axis=(1, 2), keepdims=True), 1e-300)
     capped = np.isfinite(polytope.most)
     most = np.where(capped, polytope.most / polytope.scale / unit[..., 0], 1.0)
     own = np.where(capped[..., None], polytope.caps / unit, 0.0)
@@ -117,7 +117,7 @@ def _newton(problem, state, bend) -> _Newton:
     inverse = np.linalg.inv(blocks)
     rows = problem.joint.reshape(-1, count, k)
     through = np.einsum("lkj,mlj->lkm", inverse, rows).reshape(count * k, -1)
-    slack = np.where(problem.exact, 1e-13, state.joint / state.p_joint)
+    slack = np.divide(state.joint, state.p_joint, np.full(len(rows), 1e-13), where=~problem.exact)
     return _Newton(problem, state, inverse, through, problem.joint @ through + np.diag(slack))
 
 # %% ../nbs/75_climb.ipynb #e7b8c8b6
@@ -133,7 +133,7 @@ def step(
     own = np.where(problem.capped, target / at.own - at.p_own + ratio * residuals.own, 0.0)
     right = (-residuals.slope + target / at.x - at.p_zero
              - np.einsum("lck,lc->lk", problem.own, own)).ravel()
-    room = np.where(problem.exact, 0.0, at.joint - target / at.p_joint)
+    room = at.joint - np.divide(target, at.p_joint, np.zeros(len(at.joint)), where=~problem.exact)
     p_joint = np.linalg.solve(self.schur, right @ self.through + residuals.joint - room)
     free = np.einsum("lkj,lj->lk", self.blocks, right.reshape(at.x.shape))
     x = free - (self.through @ p_joint).reshape(at.x.shape)
@@ -171,14 +171,24 @@ def _start(problem, x, slope) -> _State:
                   np.where(problem.capped, price, 0.0), np.full(x.shape, price))
 
 
-def _is_there(problem, state, residuals, value) -> bool:
-    "Whether the balance is as good as arithmetic allows."
+def _off(problem, state, residuals, value) -> float:
+    "How far from a balance as good as arithmetic allows; below one it is there."
     far = max(np.abs(residuals.joint).max(initial=0), np.abs(residuals.own).max(initial=0))
     tilt = float(np.abs(residuals.slope * state.x).sum())
-    return (far < 1e-9 and tilt < 1e-9 * value
-            and _mean_gap(problem, state) * state.x.size < TOLERANCE * value * 10)
+    gap = _mean_gap(problem, state) * state.x.size
+    return max(far / 1e-9, tilt / (1e-9 * value), gap / (10 * TOLERANCE * value))
 
 # %% ../nbs/75_climb.ipynb #3d285c25
+def _onward(problem, state, residuals, bend) -> _State:
+    "One step of Newton's method; how far it gets straight ahead says how central to be."
+    newton, mu = _newton(problem, state, bend), _mean_gap(problem, state)
+    ahead = newton.step(residuals, 0.0)
+    reached = state.moved(ahead, _as_far(problem, state, ahead))
+    centre = min(max(_mean_gap(problem, reached) / mu, 0.0) ** 3, 0.8)
+    onward = newton.step(residuals, max(centre, 1e-3) * mu)
+    return state.moved(onward, _as_far(problem, state, onward, 0.995))
+
+# %% ../nbs/75_climb.ipynb #9cfce8f4
 def climb(
     hill: Callable,      # (x [L, k] in currency) -> `Hill`, concave
     polytope: Polytope,  # where x may be; not empty
@@ -186,7 +196,7 @@ def climb(
 ) -> Summit:
     "The best decision under limits, by an interior-point method with exact bends."
     problem, scale = _problem_of(polytope), polytope.scale
-    x = np.maximum(start, 0) / scale
+    x = np.maximum(start, 0) / max(scale, np.sum(start))
     here = hill(x * scale)
     height = max(float(np.abs(here.slope).max()) * scale, 1e-300)
 
@@ -194,17 +204,20 @@ def climb(
         return Hill(at.value / height, at.slope * (scale / height), at.bend * (scale**2 / height))
 
     state = _start(problem, x, here.slope * scale / height)
+    best, when = (np.inf, state, here), 0
     for steps in range(1, MOST_STEPS + 1):
         near = scaled(here := hill(state.x * scale))
         residuals = _residuals(problem, state, near.slope)
-        if _is_there(problem, state, residuals, max(abs(near.value), 1e-3)):
+        off = _off(problem, state, residuals, max(abs(near.value), 1e-3))
+        if off < best[0]:
+            best, when = (off, state, here), steps
+        if off < 1 or (best[0] < 1e4 and steps > when + 15):
             break
-        newton, mu = _newton(problem, state, near.bend), _mean_gap(problem, state)
-        ahead = newton.step(residuals, 0.0)
-        reached = state.moved(ahead, _as_far(problem, state, ahead))
-        centre = min(max(_mean_gap(problem, reached) / mu, 0.0) ** 3, 0.8)
-        onward = newton.step(residuals, max(centre, 1e-3) * mu)
-        state = state.moved(onward, _as_far(problem, state, onward, 0.995))
-    prices = np.zeros(len(polytope.names))
-    np.add.at(prices, problem.row, problem.sign * state.p_joint * height / scale)
+        try:
+            state = _onward(problem, state, residuals, near.bend)
+        except np.linalg.LinAlgError:  # in a corner too sharp for arithmetic
+            break
+    _, state, here = best
+    prices = problem.sign * state.p_joint * height / scale
+    prices = np.bincount(problem.row, prices, len(polytope.names))
     return Summit(state.x * scale, here, prices, steps)

@@ -18,6 +18,7 @@ from .answers import Results
 from .errors import PrecisionError, choose
 from .hierarchy import as_text
 from .patch import patch
+from .periods import written
 from .plan_values import PlanValues, values_of
 from .plans import Plan
 from .plots import Thousands, styled
@@ -33,6 +34,10 @@ def _check_same_periods(plan, against):
     if len(plan.time) != len(against.time):
         raise PrecisionError(f"the plan has {len(plan.time)} periods and the one it is held "
                              f"against {len(against.time)}; plan the same periods in both")
+    if not plan.time.equals(against.time):
+        raise PrecisionError(f"the plan begins at {written(plan.time[0])} and the one it is held "
+                             f"against at {written(against.time[0])}; plan the same periods in "
+                             "both")
     if plan.after != against.after or not np.array_equal(plan.value, against.value):
         raise PrecisionError("the two plans have different values of the outcome or different "
                              "media after them; make both with the same value= and after=")
@@ -41,10 +46,10 @@ def _check_same_periods(plan, against):
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     "What a plan brings, draw by draw. Made by `fit.evaluate`."
-    result: Results
-    plan: Plan
+    result: Results       # that was asked
+    plan: Plan            # what is judged
     against: Plan | None  # the other plan, where one was given
-    values: PlanValues
+    values: PlanValues    # what money brings in every draw
 
     @cached_property
     def value(self) -> np.ndarray:
@@ -141,7 +146,7 @@ def __repr__(self: Evaluation):
 def plot_uplift(
     uplift,       # draws [S]
     ax=None,      # axes to draw on; new ones by default
-    unit: str = "units of y",
+    unit: str = "units of y",  # what it is counted in
 ):                # the axes
     "The uplift of a plan over another: how much, and how surely."
     ax = ax or plt.subplots(figsize=(7, 2.6))[1]

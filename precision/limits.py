@@ -18,7 +18,7 @@ from .errors import PrecisionError, choose, short
 from .frames import is_number
 from .patch import patch
 from .periods import written
-from .plans import Plan
+from .plans import Plan, _places_of, _spans_of
 
 # %% ../nbs/74_limits.ipynb #6ffd3724
 class Window(NamedTuple):
@@ -77,6 +77,15 @@ def _check_change(change, what):
             "or two, (-0.2, 0.5); (0, None) allows more money only")
     return tuple(change)
 
+# %% ../nbs/74_limits.ipynb #ad673aa7
+def _check_windows(windows):
+    "A list of windows."
+    alone = isinstance(windows, (str, Window)) or not np.iterable(windows)
+    for window in [windows] if alone else windows:
+        if alone or isinstance(window, str) or not np.iterable(window) or not 3 <= len(window) <= 5:
+            raise PrecisionError(f"windows holds {short(window)}; a list was expected, of "
+                                 "Window(node, start, end, lower, upper)")
+
 # %% ../nbs/74_limits.ipynb #50643b4c
 @patch
 def _check(self: Limits):
@@ -88,8 +97,14 @@ def _check(self: Limits):
         _check_pair(pair, node)
     if self.total is not None:
         _check_pair(self.total, "total")
-    if isinstance(self.fixed, str):
+    if isinstance(self.fixed, str) or not np.iterable(self.fixed):
         raise PrecisionError(f"fixed is a list of nodes: fixed=[{self.fixed!r}]")
+    if not isinstance(self.seen, (bool, np.bool_)):
+        raise PrecisionError(f"seen is True or False, got {short(self.seen)}")
+    if not isinstance(self.periods, (str, Mapping, type(None))):
+        raise PrecisionError(f"periods is {short(self.periods)}; 'month', 'quarter' or 'year' was "
+                             "expected, or a dict like {'2025-03': (None, 1000)}")
+    _check_windows(self.windows)
     for node, change in self._changes.items():
         _check_change(change, node)
     for node, least in self.minimum.items():
@@ -97,7 +112,7 @@ def _check(self: Limits):
             raise PrecisionError(f"the minimum buy of {node} is {short(least)}; money above zero "
                                  "was expected")
 
-
+# %% ../nbs/74_limits.ipynb #4c8ffe5b
 @patch
 @property
 def _changes(self: Limits) -> dict:
@@ -120,10 +135,10 @@ def _row(name, cells, least, most) -> Row:
                np.inf if most is None else float(most))
 
 
-def _cells_of(plan, node, where=slice(None)):
+def _cells_of(plan, node, where=slice(None), level=None):
     "1 in the cells of a node, in some periods."
     h, cells = plan.hierarchy, np.zeros(plan.spend.shape)
-    level = find_nodes([node], h, "limits")[node]
+    level = level or find_nodes([node], h, "limits")[node]
     cells[where] = h.members(node, level)
     return cells
 
@@ -143,11 +158,12 @@ def _of_nodes(limits, plan):
 def _of_changes(limits, plan):
     "A row for each line, or node, that may change by a share only."
     for node, change in limits._changes.items():
-        (down, up), nodes = _check_change(change, node), [node]
+        (down, up), nodes, level = _check_change(change, node), [node], None
         if node == "every line":
+            level = plan.hierarchy.levels[0]
             nodes = [name for name in plan.spend if plan.spend[name].any() or up is not None]
         for name in nodes:
-            cells = _cells_of(plan, name)
+            cells = _cells_of(plan, name, level=level)
             now = (cells * plan.spend.to_numpy()).sum()
             ends = (None if share is None else now * max(1 + share, 0) for share in (down, up))
             yield _row(f"change of {name}", cells, *ends)
@@ -165,15 +181,13 @@ def _places(plan, label, what) -> np.ndarray:
         found = []
     else:
         try:
-            span = label if isinstance(label, pd.Period) else pd.Period(str(label))
-            found = np.flatnonzero((time >= span.start_time) & (time <= span.end_time))
-            if not len(found) and span.freqstr == "D":
-                found = np.flatnonzero(time <= span.start_time)[-1:]
+            known = isinstance(label, pd.Period)
+            found = _places_of(time, label if known else pd.Period(str(label)))
         except ValueError:
             found = []
     if not len(found):
         raise PrecisionError(
-            f"{what} names {short(label)}, and no period of the plan begins there; it runs from "
+            f"{what} names {short(label)}, and no period of the plan lies there; it runs from "
             f"{written(time[0])} to {written(time[-1])}. Write '2025-03' for a month, a date, or a "
             "position, 0 for the first period")
     return np.asarray(found)
@@ -186,7 +200,7 @@ def _of_periods(limits, plan):
         if not isinstance(plan.time, pd.DatetimeIndex):
             raise PrecisionError(f"periods={limits.periods!r} needs dates, and the plan's periods "
                                  "are numbers; name them: periods={0: (None, 1000)}")
-        spans = plan.time.to_period(rule)
+        spans = _spans_of(plan.time, rule)
         now = plan.spend.sum(axis=1).groupby(spans).sum()
         asked = {span: (None, amount) for span, amount in now.items()}
     else:
@@ -203,6 +217,9 @@ def _of_windows(limits, plan):
         node, start, end, least, most = Window(*window)
         first, last = (_places(plan, label, f"the window of {node}") for label in (start, end))
         where = slice(first[0], last[-1] + 1)
+        if first[0] > last[-1]:
+            raise PrecisionError(f"the window of {node} begins at {written(start)} and ends before "
+                                 f"that, at {written(end)}")
         name = f"{node} from {written(plan.time[first[0]])} to {written(plan.time[last[-1]])}"
         yield _row(name, _cells_of(plan, node, where), *_check_pair((least, most), name))
 

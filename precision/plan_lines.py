@@ -73,44 +73,82 @@ class Tail(NamedTuple):
     bend: np.ndarray
 
 
-STRAIGHT = 1e-3  # a remembered share below which curves are straight
+STRAIGHT = 1e-3  # share of its half-point within which a curve is a parabola
+
+# %% ../nbs/72_plan_lines.ipynb #c033c90a
+@patch
+@property
+def kinked(self: Line) -> bool:
+    "Hill with nothing after the plan: no parabola leaves its zero, but a power does."
+    return self.curve.name == "hill" and self.after == 0
 
 
 @patch
-@property
-def reach(self: Line) -> tuple:
-    "Order of the draws, longest memory first; how many of them each period of the tail adds up."
-    order = np.argsort(-self.decay, kind="stable")
-    kinked = self.curve.name == "hill" and self.after == 0  # no straight line leaves its zero
+def reach(
+    self: Line,
+    away,       # adstock over the settled one, in the last period of the plan [S]
+) -> tuple:
+    "Order of the draws, longest tail first; how many periods each of them adds up [S]."
+    if not self.shape:  # a straight line
+        return np.arange(len(away)), np.zeros(len(away), int)
+    half = self.curve.half_saturation(*self.shape) if self.curve.half_saturation else STRAIGHT
+    near = STRAIGHT ** (2 if self.kinked else 1) * (half + self.settled)
     with np.errstate(divide="ignore"):
-        long = np.log(STRAIGHT ** (3 if kinked else 1)) / np.log(self.decay[order])
+        long = np.log(near / np.maximum(np.abs(away), near)) / np.log(self.decay)
     lengths = np.ceil(long).astype(int)
-    return order, np.searchsorted(-lengths, -np.arange(1, lengths.max(initial=0) + 1), side="right")
+    order = np.argsort(-lengths, kind="stable")
+    return order, lengths[order]
+
+# %% ../nbs/72_plan_lines.ipynb #e92401ac
+def _blocks(decay, lengths):
+    "(remembered shares [periods, draws], 1 where a draw is on its way) of blocks; longest first."
+    first, start = 0, np.ones(len(decay))
+    while first < lengths.max(initial=0):
+        many = int((lengths > first).sum())
+        last = max(int(lengths[many // 2]), first + 1)
+        shares = np.repeat(decay[None, :many], last - first, axis=0)
+        shares[0] *= start[:many]
+        np.multiply.accumulate(shares, axis=0, out=shares)
+        yield shares, np.arange(first, last)[:, None] < lengths[:many]
+        start, first = shares[-1], last
 
 # %% ../nbs/72_plan_lines.ipynb #d53ee814
+@patch
+def _rest(self: Line, x, order) -> Tail:
+    "What is left of a tail that stands at `x` over the settled level, draws in that order."
+    decay, level, *shape = (v[order] for v in (self.decay, self.settled, *self.shape))
+    slope_of, bend_of = self.derivatives
+    if self.kinked:
+        share = decay ** shape[-1]
+        left = share / (1 - share)
+        return Tail(*(left * of(x, *shape) for of in (
+            lambda a, *own: self.curve.formula(np, a, *own), slope_of, bend_of)))
+    slope, bend = slope_of(level, *shape), bend_of(level, *shape)
+    first, second = decay / (1 - decay), decay ** 2 / (1 - decay ** 2)
+    return Tail(slope * first * x + bend * second * x ** 2 / 2,
+                slope * first + bend * second * x, bend * second)
+
+# %% ../nbs/72_plan_lines.ipynb #9bbe7860
 @patch
 def tail(
     self: Line,
     last,      # adstock in the last period of the plan [S]
 ) -> Tail:     # in curve units
     "Sum of what the curve brings after the plan, over what it brings once it has settled."
-    (order, counts), (slope_of, bend_of) = self.reach, self.derivatives
+    (order, lengths), (slope_of, bend_of) = self.reach(last - self.settled), self.derivatives
     decay, level, away = (v[order] for v in (self.decay, self.settled, last - self.settled))
     shape, f = tuple(v[order] for v in self.shape), self.curve.formula
-    total, slope, bend, kept = (np.zeros(len(decay)) for _ in range(4))
-    kept += 1.0
-    ground = f(np, level, *shape)
-    for n in counts:
-        kept[:n] *= decay[:n]
-        a, own = level[:n] + kept[:n] * away[:n], tuple(v[:n] for v in shape)
-        total[:n] += f(np, a, *own) - ground[:n]
-        slope[:n] += kept[:n] * slope_of(a, *own)
-        bend[:n] += kept[:n] ** 2 * bend_of(a, *own)
-    if not (self.curve.name == "hill" and self.after == 0):
-        rest = kept * decay / (1 - decay) * slope_of(level, *shape)
-        total, slope = total + rest * away, slope + rest
-    back = np.argsort(order)
-    return Tail(total[back], slope[back], bend[back])
+    total, slope, bend = (np.zeros(len(decay)) for _ in range(3))
+    ground, kept = f(np, level, *shape), decay ** lengths
+    for shares, there in _blocks(decay, lengths):
+        n = shares.shape[1]
+        a, own = level[:n] + shares * away[:n], tuple(v[:n] for v in shape)
+        total[:n] += np.einsum("kn,kn->n", f(np, a, *own) - ground[:n], there)
+        slope[:n] += np.einsum("kn,kn,kn->n", shares, slope_of(a, *own), there)
+        bend[:n] += np.einsum("kn,kn,kn,kn->n", shares, shares, bend_of(a, *own), there)
+    rest, back = self._rest(kept * away, order), np.argsort(order)
+    return Tail((total + rest.total)[back], (slope + kept * rest.slope)[back],
+                (bend + kept ** 2 * rest.bend)[back])
 
 # %% ../nbs/72_plan_lines.ipynb #6ad66b23
 @patch

@@ -13,7 +13,10 @@ import numpy as np
 
 from .adstock import adstock_geometric_np
 from .answers import Drawn, Results
+from .errors import PrecisionError
+from .future import next_periods
 from .patch import patch
+from .periods import written
 from .plan_lines import Expansion, Line
 from .plans import Plan, periods_a_year, price_of
 from .summaries import Decomposition
@@ -58,12 +61,24 @@ class PlanValues:
         "Positions of the lines that money can be given to."
         return np.flatnonzero(~np.isnan(self.plan.price.to_numpy()).any(axis=0))
 
+# %% ../nbs/72a_plan_values.ipynb #ec0c03e8
+def _check_follows(plan, data):
+    "Raise unless a plan was made for these data: the same lines, and the periods that follow."
+    due = next_periods(data.time, len(plan.time))
+    if plan.hierarchy.leaves != data.hierarchy.leaves:
+        raise PrecisionError("the plan was made for other lines than those of this fit; make it of "
+                             "this one: fit.plan(...)")
+    if not plan.time.equals(due):
+        raise PrecisionError(f"the plan begins at {written(plan.time[0])}, and the data of this "
+                             f"fit end at {written(data.time[-1])}; make it of this one: fit.plan(...)")
+
 # %% ../nbs/72a_plan_values.ipynb #c95ed4e1
 def values_of(
     result: Results,
     plan: Plan,
 ) -> PlanValues:
     "The lines of a result, ready to be asked what money brings."
+    _check_follows(plan, result.data)
     given, parts, size = plan.price.to_numpy(), [], 0
     dearer = given / price_of(result.data)  # the same for every metric
     for components, places in result._worlds():

@@ -20,7 +20,7 @@ from .future import _must_follow, next_periods
 from .grid import Calendar
 from .hierarchy import Hierarchy
 from .patch import patch
-from .periods import in_words, written
+from .periods import in_words, starts_of, written
 from .tables import as_pandas, is_dated
 
 # %% ../nbs/71_plans.ipynb #3d15bd4b
@@ -89,15 +89,25 @@ def by_node(
     names = choose("level", level, h.names)
     return pd.DataFrame(self.spend.to_numpy() @ h.matrix(h.levels[0], level), self.time, names)
 
-
+# %% ../nbs/71_plans.ipynb #d9c229dc
 @patch
 def with_spend(
     self: Plan,
-    spend,      # [period, tactical]: an array in the hierarchy's order
+    spend,      # [period, tactical]: by name, or an array in the hierarchy's order
     *notes,     # what to say of it
 ) -> Plan:      # with the same periods, prices, values and world after it
     "The same plan with other money."
-    frame = pd.DataFrame(np.asarray(spend, float), self.time, self.hierarchy.leaves)
+    leaves = self.hierarchy.leaves
+    frame = _as_frame(spend, "spend", leaves)
+    check_names(list(frame), leaves, "columns of spend")
+    dated = is_dated(as_pandas(spend, "spend"))
+    if len(frame) != len(self.time) or dated and list(starts_of(frame.index)) != list(self.time):
+        first, due = written(frame.index[0]), written(self.time[0])
+        raise PrecisionError(f"spend has {len(frame)} rows, from {first}; the plan has "
+                             f"{len(self.time)}, from {due}: they must be the same periods")
+    frame = frame.set_axis(self.time)[leaves]
+    frame = frame.mask((frame < 0) & (frame > -1e-7 * frame.to_numpy().max(initial=0)), 0.0)
+    _refuse_negative(frame, "spend")  # but not what rounding leaves below zero
     return replace(self, spend=frame, notes=(*self.notes, *notes))
 
 # %% ../nbs/71_plans.ipynb #cd04bc12
@@ -110,11 +120,6 @@ def __repr__(self: Plan):
     if self.after == "nothing":
         lines.append("After it, nothing is spent.")
     return "\n".join([*lines, *(f"Note: {note}." for note in self.notes)])
-
-
-@patch
-def _repr_html_(self: Plan):
-    return None
 
 # %% ../nbs/71_plans.ipynb #f45c79a7
 def price_of(
@@ -135,13 +140,16 @@ def _read_price(price, data, time):
     known = np.repeat(price_of(data)[None], len(time), axis=0)
     if price is None:
         return known
-    if isinstance(price, dict) and all(is_number(v) for v in price.values()):
+    constant = isinstance(price, dict) and all(is_number(v) for v in price.values())
+    if constant:
         price = pd.DataFrame({name: np.full(len(time), float(v)) for name, v in price.items()})
     given = _as_frame(price, "price", data.hierarchy.leaves)
     check_names(list(given), data.hierarchy.leaves, "columns of price", complete=False)
     if len(given) != len(time):
         raise PrecisionError(f"price has {len(given)} rows and the plan has {len(time)} periods; "
                              "give one row a period, or a dict with one number a line")
+    if is_dated(as_pandas(price, "price")) and not constant:
+        _must_follow(given.index, data.time, "price")
     for name, column in given.items():
         if (column <= 0).any():
             row = int(np.argmax(column.to_numpy() <= 0))
@@ -168,19 +176,44 @@ def _as_spans(index, data):
     return index.to_period(SPANS[apart[0]])
 
 # %% ../nbs/71_plans.ipynb #88f87b97
-def _middles(time) -> pd.Index:
-    "The day in the middle of every period, which says what month it counts for."
-    edges = Calendar.of(time).dates(np.arange(len(time) + 1))
-    return edges[:-1] + (edges[1:] - edges[:-1]) / 2
+def _edges(time) -> pd.Index:
+    "First moments of periods, and the last one's end [P + 1]."
+    if len(time) == 1:  # which does not say how long it is
+        return time.append(time + pd.Timedelta(days=1))
+    calendar, count = Calendar.of(time), np.arange(len(time) + 1)
+    if calendar.unit == "month end":
+        return calendar.dates(count - 1) + pd.Timedelta(days=1)
+    return calendar.dates(count)
 
 
+def _spans_of(
+    time: pd.DatetimeIndex,  # of a plan, or of data
+    freq: str,               # "M", "Q" or "Y"
+) -> pd.PeriodIndex:
+    "The month, quarter or year that each period counts for: that of its middle."
+    edges = _edges(time)
+    return (edges[:-1] + (edges[1:] - edges[:-1]) / 2).to_period(freq)
+
+
+def _places_of(
+    time: pd.DatetimeIndex,  # of a plan, or of data
+    span: pd.Period,         # a month, quarter or year; or a day, which lies in one period
+) -> np.ndarray:             # positions
+    "The periods that count for a span."
+    if span.freqstr[0] in "MQYA":
+        return np.flatnonzero(_spans_of(time, span.freq) == span)
+    edges = _edges(time)
+    inside = (edges[1:] > span.start_time) & (edges[:-1] <= span.end_time)
+    return np.flatnonzero(inside)
+
+# %% ../nbs/71_plans.ipynb #052ac085
 def _ahead(data, last):
     "The periods that follow the data up to the end of a span, and the span that each counts for."
     count = 1
-    while _middles(next_periods(data.time, count + 1))[-1] <= last.end_time:
+    while _spans_of(next_periods(data.time, count + 1), last.freq)[-1] <= last:
         count *= 2
     time = next_periods(data.time, count + 1)
-    spans = _middles(time).to_period(last.freq)
+    spans = _spans_of(time, last.freq)
     return time[spans <= last], spans[spans <= last]
 
 # %% ../nbs/71_plans.ipynb #fdc5dba7
@@ -191,10 +224,12 @@ def _of_spans(frame, data):
                              "give one row a period")
     time, spans = _ahead(data, frame.index[-1])
     if list(spans.unique()) != list(frame.index):
+        due = next_periods(data.time, 2)
         raise PrecisionError(
             f"spend must go on where the data end, at {written(data.time[-1])}: its first row is "
-            f"{frame.index[0]}, and the next period begins on {written(time[0])} and counts for "
-            f"{spans[0]}; give a row for every month from there, without gaps")
+            f"{frame.index[0]}, and the next period begins on {written(due[0])} and counts for "
+            f"{_spans_of(due, frame.index.freq)[0]}; give a row for every month from there, "
+            "without gaps")
     count = spans.value_counts().loc[spans].to_numpy()
     even = frame.loc[spans].to_numpy() / count[:, None]
     note = ("the money of a month (or quarter) is spread evenly over the periods whose middle lies "
@@ -213,7 +248,9 @@ def _split(frame, data):
     "Columns of any level as lines [P, N]; a note for each node that was split."
     h, found, notes = data.hierarchy, np.zeros((len(frame), data.hierarchy.num_tacticals)), []
     taken, (recent, ever) = {}, _last_year(data)
-    for node, level in find_nodes(list(frame), h, "columns of spend").items():
+    known = dict.fromkeys(frame, h.levels[0]) if set(frame) <= set(h.leaves) else find_nodes(
+        list(frame), h, "columns of spend")
+    for node, level in known.items():
         below = np.flatnonzero(h.members(node, level))
         for i in below:
             if i in taken:
@@ -265,12 +302,13 @@ def _given(spend, periods, data):
         spans = _as_spans(frame.index, data)
     if spans is not None:
         frame = frame.set_axis(spans.to_timestamp(), axis=0)
-    frame = _as_frame(frame, "spend", data.hierarchy.leaves)
-    if not len(frame):
-        raise PrecisionError("spend has no rows; give one for each new period")
+    dated, frame = is_dated(frame), _as_frame(frame, "spend", data.hierarchy.leaves)
+    if not frame.size:
+        raise PrecisionError("spend has no cells; give a row for each new period, and a column for "
+                             "each line or node with money")
     _refuse_negative(frame, "spend")
     frame, spread = (frame, ()) if spans is None else _of_spans(frame.set_axis(spans), data)
-    if is_dated(frame):
+    if dated:
         _must_follow(frame.index, data.time, "spend")
     if periods is not None and periods != len(frame):
         raise PrecisionError(f"periods={periods}, and spend has {len(frame)}; leave one out")
@@ -313,6 +351,9 @@ def _read_worth(value, time) -> np.ndarray:
         if frame.shape != (len(time), 1):
             raise PrecisionError(f"value has shape {frame.shape}, and the plan has {len(time)} "
                                  "periods; give one number, or one for each period")
+        if is_dated(as_pandas(value, "value")) and list(starts_of(frame.index)) != list(time):
+            raise PrecisionError(f"value must have the plan's periods as rows: they begin at "
+                                 f"{written(time[0])}, and its rows at {written(frame.index[0])}")
         values = frame.iloc[:, 0].to_numpy()
     if not (values > 0).all():
         row = int(np.argmax(~(values > 0)))

@@ -249,7 +249,8 @@ def _found(self: Cautious, task, search) -> Found:
     said = (f"Over the plan that it started from it brings {sign}{amount(search.score)} "
             f"{self._words()}; no plan under these limits brings {amount(missing)} more than that, "
             f"which is {missing / brings:.1g} of what the plan brings.",)
-    return Found(search.x, search.score, search.score + missing, search.prices, said, brings)
+    return Found(search.x, search.score, search.score + missing, search.prices, said,
+                 whole=brings)
 
 # %% ../nbs/78_risk.ipynb #d92a8914
 @styled

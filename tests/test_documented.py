@@ -17,6 +17,7 @@ from api import code_of, comments, defined_names, find_symbol, is_former, parame
 NOUNS = [
     *("Hierarchy", "MMM", "Fit", "Prior", "Priors", "Controls", "LiftTest", "CostTarget"),
     *("Forecast", "Checkup", "EnsembleResult", "Dataset", "ModelFile"),
+    *("Plan", "Limits", "Window", "LimitsFile", "Evaluation", "Optimum"),
 ]
 PAGES = sorted((ROOT / "nbs" / "reference").glob("*.ipynb"))
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)\)", re.M)
