@@ -70,7 +70,8 @@ def __repr__(self: CrossChecked):
     promised, judged = (self.table[column].map(amount) for column in ("promised", "judged"))
     error = self.table.promised_error["all"]
     return (f"Chosen on half the {self.halves} and judged on the other, the uplift is "
-            f"{judged.iloc[0]} and {judged.iloc[1]}, where {promised.iloc[0]} and {promised.iloc[1]} were promised; "
+            f"{judged.iloc[0]} and {judged.iloc[1]}, where {promised.iloc[0]} and "
+            f"{promised.iloc[1]} were promised; "
             f"on all draws it is {promised['all']} (Monte Carlo error {amount(error)}). The choice "
             f"flatters itself by {amount(self.optimism)}.")
 
