@@ -13,6 +13,7 @@ _HOME = {
     "Plan": "plans", "Limits": "limits", "Window": "limits",
     "TargetROI": "targets", "TargetMarginalROI": "targets", "Reach": "targets",
     "Test": "next_experiment",
+    "Cautious": "risk",
     "load_example": "examples", "MMM": "model", "Fit": "model", "EnsembleResult": "ensemble",
 }
 __all__ = list(_HOME)

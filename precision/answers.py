@@ -29,7 +29,7 @@ from precision.summaries import (
 # %% ../nbs/45_answers.ipynb #0b1db3c2
 LATER = {  # {question: the chapter that answers it}
     "plan": "plans", "evaluate": "evaluation", "optimize": "optimum", "_worlds": "plan_values",
-    "frontier": "frontier",
+    "frontier": "frontier", "risk_frontier": "risk",
     "next_experiment": "next_experiment", "disagreement": "one_plan",
 }
 

@@ -139,6 +139,7 @@ class Found(NamedTuple):
     prices: np.ndarray   # [R] of rows: what one more unit of currency in a limit brings
     said: tuple = ()     # what to say of it
     charge: float = 0.0  # value that a unit of money has to bring besides
+    whole: float = None  # what a gap is a share of; by default, of the highest score
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ def _not_worse(task, aim, found) -> Found:
 LATER_QUESTIONS = {  # {question about an optimum: the chapter that answers it}
     "ranges": "near_best", "plot_ranges": "near_best", "moves": "near_best",
     "with_moves": "near_best", "tangents": "near_best",
+    "regret": "regret", "cross_checked": "cross_checks",
 }
 
 
@@ -203,7 +205,9 @@ class Optimum:
     @property
     def gap(self) -> float:
         "No plan under these limits is better by a larger share than this."
-        return (self.found.highest - self.found.score) / max(abs(self.found.highest), 1e-300)
+        found = self.found
+        whole = found.highest if found.whole is None else found.whole
+        return (found.highest - found.score) / max(abs(whole), 1e-300)
 
     def __getattr__(self, name):
         if name in LATER_QUESTIONS:
@@ -240,7 +244,8 @@ def __repr__(self: Optimum):
              f"{told.value.mean():,.0f} {told._unit()}, {gain['mean']:+,.0f} "
              f"({gain['lower']:+,.0f} to {gain['upper']:+,.0f}, 90%) over the plan it started "
              f"from; better with probability {self.better:.2f}.",
-             f"No plan under these limits is better by more than {self.gap:.1g} of its score.",
+             f"No plan under these limits is better by more than {self.gap:.1g} of "
+             f"{'its score' if self.found.whole is None else 'what it brings'}.",
              str(self.seen), *self.found.said]
     return "\n".join(lines)
 
