@@ -179,15 +179,12 @@ def _tail(self: Roof) -> Straight:
 
 # %% ../nbs/75a_majorant.ipynb #bdd4df26
 @patch
-@cached_property
-def _rest(self: Roof) -> np.ndarray:
-    "What follows the tail's terms, per unit of the last adstock [S]: straight, as in `Line.tail`."
-    line = self.line
-    if line.curve.name == "hill" and line.after == 0:
-        return np.zeros_like(line.size)
-    terms = np.bincount(self.draw, minlength=len(line.size))
-    slope = line.derivatives.slope(line.settled, *line.shape)
-    return line.decay ** (terms + 1) / (1 - line.decay) * slope
+def _rest(self: Roof, away) -> tuple:
+    "What follows the tail's terms, as in `Line.tail`: too little for its bend to matter."
+    line, count = self.line, len(self.line.size)
+    kept = line.decay ** np.bincount(self.draw, minlength=count)
+    rest = line._rest(kept * away, np.arange(count))
+    return rest.total, kept * rest.slope, np.minimum(kept**2 * rest.bend, 0)
 
 
 @patch
@@ -198,8 +195,8 @@ def _after(self: Roof, last):
     ground = line.curve.formula(np, line.settled, *line.shape)[draw]
     value, slope, bend = _on_roof(self._tail, line, a, shape)
     add = lambda terms: np.bincount(draw, terms, count)
-    return (add(value - ground) + self._rest * away, add(self.kept * slope) + self._rest,
-            add(self.kept**2 * bend))
+    terms = add(value - ground), add(self.kept * slope), add(self.kept**2 * bend)
+    return tuple(term + rest for term, rest in zip(terms, self._rest(away)))
 
 
 def _on_roof(straight, line, a, shape):
@@ -257,11 +254,12 @@ def between(
     low, high = (line.adstocked(shape * total) for total in (least, most))
     grows = line.adstocked(shape) - line.adstocked(np.zeros(len(shape)))
     ends = (self._tail_at(a[-1]) for a in (low, high))
+    edges = [self._rest(a[-1] - line.settled)[1] for a in (low, high)]
     plan = _slope_range(line, low, high, turn, line.shape)
     tail = _slope_range(line, *ends, turn[self.draw], tuple(v[self.draw] for v in line.shape))
     found = []
-    for within, after in zip(plan, tail):
-        rest = np.bincount(self.draw, self.kept * after, len(line.size)) + self._rest
+    for within, after, edge in zip(plan, tail, (np.maximum(*edges), np.minimum(*edges))):
+        rest = np.bincount(self.draw, self.kept * after, len(line.size)) + edge
         found.append(line.size * (line.value @ (within * grows) + line.later * rest * grows[-1]))
     highest = np.maximum(*(line.brings(shape * total) for total in (least, most)))
     with np.errstate(invalid="ignore"):

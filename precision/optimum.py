@@ -20,7 +20,7 @@ from .climb import Hill, climb
 from .errors import PrecisionError, choose
 from .evaluation import Evaluation
 from .hierarchy import as_text
-from .limits import Limits, rows_of
+from .limits import Limits
 from .majorant import hill_of, levelled, roofs_of
 from .patch import patch
 from .plan_values import PlanValues, values_of
@@ -181,7 +181,7 @@ def _not_worse(task, aim, found) -> Found:
 LATER_QUESTIONS = {  # {question about an optimum: the chapter that answers it}
     "ranges": "near_best", "plot_ranges": "near_best", "moves": "near_best",
     "with_moves": "near_best", "tangents": "near_best",
-    "regret": "regret", "cross_checked": "cross_checks",
+    "regret": "regret", "cross_checked": "cross_checks", "prices": "prices",
 }
 
 
@@ -296,61 +296,6 @@ def table(
     found.insert(0, "before", before)
     found.insert(2, "change", change)
     return found
-
-# %% ../nbs/76_optimum.ipynb #343f98b8
-@patch
-def _binding(self: Optimum) -> tuple:
-    "(rows of the polytope that bind, names; free decisions [n])."
-    polytope, x = self.task.polytope, self.found.x
-    used = polytope.rows @ x.ravel()
-    near = 1e-6 * polytope.scale
-    prices = np.abs(self.found.prices)
-    binds = (np.minimum(polytope.upper - used, used - polytope.lower) < near) & (
-        prices > 1e-6 * max(prices.max(initial=0), 1e-300))
-    return np.flatnonzero(binds), x.ravel() > 1e-6 * polytope.scale / x.size
-
-
-@patch
-def _capped(self: Optimum) -> list:
-    "(line, its cap as a row [L * k]) of caps that bind."
-    polytope, (count, k) = self.task.polytope, self.found.x.shape
-    lifted = np.einsum("lck,lk->lc", polytope.caps, self.found.x)
-    rows = []
-    for line, c in zip(*np.nonzero(lifted > polytope.most * (1 - 1e-6))):
-        row = np.zeros((count, k))
-        row[line] = polytope.caps[line, c]
-        rows.append((line, row.ravel()))
-    return rows
-
-# %% ../nbs/76_optimum.ipynb #dd68a5cd
-@patch
-def _slope_draws(self: Optimum) -> np.ndarray:
-    "What one more unit of currency brings in every decision and draw [n, S]."
-    decision, money = self.task.decision, self.plan.spend.to_numpy()
-    return np.concatenate([shape.T @ self.task.values.slopes(i, money[:, i])
-                           for shape, i in zip(decision.shape, decision.lines)])
-
-# %% ../nbs/76_optimum.ipynb #9f18cbc4
-@patch
-def prices(
-    self: Optimum,
-    interval: float = 0.9,  # probability inside, equal tails
-) -> pd.DataFrame:  # index limit; least, most, used; price, lower, upper: value per currency
-    "What one more unit of currency of room in a limit would bring; zero where it does not bind."
-    polytope, (binding, free) = self.task.polytope, self._binding()
-    caps = [row for _, row in self._capped()]
-    active = np.array([*polytope.rows[binding], *caps]).reshape(-1, len(free))[:, free]
-    prices = np.zeros((len(polytope.names), self.task.values.size))
-    slopes = self._slope_draws() - self.found.charge
-    if len(active):
-        prices[binding] = (np.linalg.pinv(active.T) @ slopes[free])[:len(binding)]
-    rows, base = rows_of(self.task.limits, self.task.plan), self.task.decision.base
-    stays = [(row.cells * base).sum() for row in rows]
-    table = pd.DataFrame({"least": polytope.lower + stays, "most": polytope.upper + stays,
-                          "used": polytope.rows @ self.found.x.ravel() + stays},
-                         index=pd.Index(polytope.names, name="limit"))
-    found = mean_and_interval(prices.T, interval)
-    return table.assign(price=found["mean"], lower=found["lower"], upper=found["upper"])
 
 # %% ../nbs/76_optimum.ipynb #c3dbdaf7
 def _refuse_moved(plan, task):

@@ -92,7 +92,7 @@ def floors_above(code, floor):
     "The imports of a piece of code that do not come from a lower floor than its own."
     for module in imported_modules(code):
         package, _, name = module.partition(".")
-        if package == "precision" and FLOOR.get(name.split(".")[0], 99) >= floor:
+        if package == "precision" and FLOOR.get(name.split(".")[0], len(FLOOR)) >= floor:
             yield module
 
 
