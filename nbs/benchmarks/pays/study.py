@@ -18,6 +18,7 @@ from worlds import GROUPS, KNOTS, MAIN, STEPS, best_factors, make_world, proport
 from precision import MMM
 from precision.draws import diagnostics
 from precision.limits import Limits
+from precision.model import Fit
 
 RESULTS = Path(__file__).parent / "results.csv"
 KEEP = os.environ.get("KEEP_FITS")  # a folder for the fits, if they are wanted again
@@ -25,6 +26,8 @@ KEEP = os.environ.get("KEEP_FITS")  # a folder for the fits, if they are wanted 
 
 def fit_of(world, experiments=()):
     file = Path(KEEP, f"{world.group}-{world.name}-{world.seed}.nc".replace(" ", "_")) if KEEP else None
+    if file and file.exists() and not experiments:
+        return Fit.load(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # R-hat is written down
         fit = MMM(world.hierarchy).fit(world.y, world.U, world.Z, world.spend, U_history=world.U_history, experiments=experiments, chains=4, warmup=400, draws=250,
