@@ -32,7 +32,7 @@ mmm = MMM(date_column="date", target_column="y", channel_columns=lines, control_
           adstock=GeometricAdstock(l_max=8), saturation=LogisticSaturation(), yearly_seasonality=None if len(data["controls"]) else 2)
 mmm.fit(X, pd.Series(data["y"], name="y"), nuts_sampler="nutpie", draws=int(data["draws"]), tune=500, chains=2, cores=2, random_seed=1, progressbar=False)
 rhat = max(float(v.max()) for v in az.rhat(mmm.idata["posterior"].to_dataset()[[v.name for v in mmm.model.free_RVs]]).values())
-fitted = time.perf_counter()
+fitted, cpu = time.perf_counter(), time.process_time()
 
 today = data["today"]  # [period, line]
 weeks, money = len(today), today.sum(axis=0)
@@ -45,7 +45,7 @@ a_week = money / weeks  # the library counts money of a period
 bounds = {line: ((1 - step) * m, (1 + step) * m) for line, m in zip(lines, a_week)}
 built = time.perf_counter()
 best = optimizer.allocate_budget(total_budget=a_week.sum(), budget_bounds=bounds)
-planned, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+planned, cpu, peak = time.perf_counter(), time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 utility = lambda factors: optimizer.evaluate_plan(label(factors * a_week)).utility
 again = time.perf_counter()
 one = utility(np.ones(len(lines)))
@@ -53,4 +53,4 @@ factors = np.where(money > 0, best.budgets.sel(channel=lines).values / np.maximu
 knots = np.round(np.arange(1 - step, 1 + step + 1e-9, 0.125), 6)
 table = np.array([[utility(np.where(np.arange(len(lines)) == i, knot, 1.0)) - one for i in range(len(lines))] for knot in knots])
 np.savez(sys.argv[2], factors=factors, promised=utility(factors) - one, knots=knots, table=table, max_rhat=rhat, fit_s=fitted - started,
-         build_s=built - fitted, plan_s=planned - built, peak_MB=peak, success=bool(best.scipy_result.success), evaluations=best.scipy_result.nfev)
+         build_s=built - fitted, plan_s=planned - built, peak_MB=peak, cpu_s=cpu, success=bool(best.scipy_result.success), evaluations=best.scipy_result.nfev)

@@ -30,13 +30,13 @@ mmm = model.Meridian(input_data=builder.build(), model_spec=spec.ModelSpec(knots
 mmm.sample_posterior(n_chains=2, n_adapt=400, n_burnin=100, n_keep=int(data["draws"]), seed=1)
 names = [name for name in ("alpha_m", "ec_m", "roi_m", "gamma_c", "knot_values", "sigma") if name in mmm.inference_data.posterior]
 rhat = np.nanmax([float(v.max()) for v in az.rhat(mmm.inference_data, var_names=names).values()])
-fitted = time.perf_counter()
+fitted, cpu = time.perf_counter(), time.process_time()
 
 first, weeks = len(frame) - 52, len(data["today"])
 times, money = list(data["dates"][first:first + weeks]), data["today"].sum(axis=0)
 best = optimizer.BudgetOptimizer(mmm).optimize(start_date=times[0], end_date=times[-1], spend_constraint_lower=step, spend_constraint_upper=step,
                                                use_kpi=True)
-planned, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+planned, cpu, peak = time.perf_counter(), time.process_time() - cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 chosen = best.optimized_data.spend.sel(channel=lines).values
 factors = np.where(money > 0, chosen / np.maximum(money, 1e-300), 1.0)
 knots = np.round(np.arange(1 - step, 1 + step + 1e-9, 0.125), 6)
@@ -45,4 +45,4 @@ table = curves.incremental_outcome.sel(metric="mean", channel=lines).transpose("
 table = table - table[np.argmin(np.abs(knots - 1))]
 promised = sum(np.interp(factor, knots, column) for factor, column in zip(factors, table.T))
 np.savez(sys.argv[2], factors=factors, promised=promised, knots=knots, table=table, max_rhat=rhat, fit_s=fitted - started, build_s=0.0,
-         plan_s=planned - fitted, peak_MB=peak, success=True, evaluations=0)
+         plan_s=planned - fitted, peak_MB=peak, cpu_s=cpu, success=True, evaluations=0)
