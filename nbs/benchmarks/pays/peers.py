@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from study import Judge, done, write
-from worlds import GROUPS, KNOTS, MAIN, best_factors, make_world, worlds
+from worlds import GROUPS, MAIN, best_factors, make_world, worlds
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "peers.csv"

@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 from peers import MODELS, run
 from worlds import HISTORY, World
 

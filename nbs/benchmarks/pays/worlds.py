@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("weak", "wrong")]
-from markets import KINDS, make_market
+from markets import make_market
 from truths import HISTORY, TRUTHS, WEEKS, delayed, geometric
 
 from precision.saturation import SATURATIONS
