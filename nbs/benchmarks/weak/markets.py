@@ -1,5 +1,6 @@
 """Markets as analysts meet them, with known truth: media bring 5 to 40% of the outcome, the baseline moves, curves and sizes differ.
 No candidate has the form of these worlds: carry-over is cut, four kinds of curves stand side by side, effects grow with spend to a power."""
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ class Market:
     spend: pd.DataFrame      # [time, tactical]
     Z: pd.DataFrame | None   # [time, control]
     truth: pd.DataFrame      # [time, tactical], units of y
+    acts: Callable = None    # what spend [T + lags - 1, tactical] in the unit of `spend` brings in the last T periods, units of y
 
     def totals(self, level) -> pd.Series:
         "True contribution of every node of a level over all periods; the level \"total\" has one node."
@@ -112,7 +114,7 @@ def _plan(kind, h, season, demand, per_year, rng):
 
 
 def _response(spend, parent, scale, per_year, rng):
-    "Shape of every line's effect [T, N]: carry-over cut after a quarter, one of four curves; of mean one."
+    "Shape of every line's effect [T, N]: carry-over cut after a quarter, one of four curves; of mean one. And the same of any spend."
     T, N = spend.shape
     decay = np.clip(rng.uniform(0.05, 0.75, parent.max() + 1)[parent] + rng.normal(0, 0.08, N), 0, 0.9) ** (52 / per_year)
     lags = max(2, round(per_year / 4))
@@ -120,12 +122,17 @@ def _response(spend, parent, scale, per_year, rng):
     weights /= weights.sum(axis=0)
     before = spend[rng.permutation(T)[:lags - 1]] if lags - 1 <= T else spend[:lags - 1]  # media ran before the data begin
     padded = np.concatenate([before, spend])
-    a = sum(w * padded[lags - 1 - k:len(padded) - k] for k, w in enumerate(weights)) / scale
     half, slope = np.exp(rng.normal(0.5, 0.5, N)), np.exp(rng.normal(0.3, 0.2, N))
-    curves = (a, a / (half + a), a ** slope / (half ** slope + a ** slope), np.tanh(a / half))
     kind = rng.integers(4, size=N)
-    shape = np.stack([curves[k][:, i] for i, k in enumerate(kind)], axis=1)
-    return shape / shape.mean(axis=0)
+
+    def shaped(padded):
+        a = sum(w * padded[lags - 1 - k:len(padded) - k] for k, w in enumerate(weights)) / scale
+        curves = (a, a / (half + a), a ** slope / (half ** slope + a ** slope), np.tanh(a / half))
+        return np.stack([curves[k][:, i] for i, k in enumerate(kind)], axis=1)
+
+    shape = shaped(padded)
+    mean = shape.mean(axis=0)
+    return shape / mean, lambda padded: shaped(padded) / mean
 
 
 def _controls(dates, per_year, rng):
@@ -155,11 +162,12 @@ def make_market(name: str, seed: int) -> Market:
     demand = _wander(T, other, 0.9 ** (52 / per_year), 1.0)
     spend = _plan(kind, h, season, demand, per_year, plan)
     on_air = (spend ** 2).sum(axis=0) / spend.sum(axis=0)
-    response = _response(spend, parent, on_air, per_year, media)
+    response, respond = _response(spend, parent, on_air, per_year, media)
     power = media.uniform(0.3, 1.0)
     size = np.exp(media.normal(0, 0.5, parent.max() + 1)[parent] + media.normal(0, 0.35, h.num_tacticals)) * spend.mean(axis=0) ** power
     share = media.uniform(0.05, 0.4)
-    contributions = response * size / size.sum() * share * LEVEL
+    worth, unit = size / size.sum() * share * LEVEL, 1e5 / spend.sum(axis=1).mean()
+    contributions = response * worth
 
     Z = _controls(dates, per_year, other)
     base = 1 + draw.uniform(*kind.drift) * _walk(T, other) + kind.trend * draw.choice([-1, 1]) * np.linspace(-0.5, 0.5, T)
@@ -173,5 +181,5 @@ def make_market(name: str, seed: int) -> Market:
     r2 = noise.uniform(0.6, 0.95)
     y = mean + noise.normal(0, mean.std() * np.sqrt(1 / r2 - 1), T)
     frame = lambda values: pd.DataFrame(values, dates, h.names[h.levels[0]])
-    return Market(h, pd.Series(y, dates, name="sales"), frame(1e5 * spend / spend.sum(axis=1).mean()), Z if kind.controls else None,
-                  frame(contributions))
+    return Market(h, pd.Series(y, dates, name="sales"), frame(unit * spend), Z if kind.controls else None, frame(contributions),
+                  lambda padded: respond(padded / unit) * worth)
