@@ -224,7 +224,7 @@ def expand(
     self: Roof,
     money,             # [P] in currency
     weights,           # [S] of the draws
-    bend: bool = True, # with second derivatives?
+    bend=True,         # with second derivatives? A direction [P, 1]: only along it
 ) -> Expansion:        # as `Line.expand`
     "Mean, slope and bend of the roof at a row of money."
     line, a = self.line, self.line.adstocked(money)
@@ -235,10 +235,11 @@ def expand(
     mean = worth @ (line.value @ value + line.later * tail - line._anyhow)
     by_cell = _backwards(line.value[:, None] * slope, line.later * tail_slope, line.decay)
     slope = by_cell @ (worth * line.gain) / line.cost
-    if not bend:
+    if bend is False:
         return Expansion(float(mean), slope, None)
     bends = _backwards(line.value[:, None] * bends, line.later * tail_bend, line.decay**2)
-    return Expansion(float(mean), slope, line._between(bends, worth * line.gain**2))
+    found = line._between(bends, worth * line.gain**2)
+    return Expansion(float(mean), slope, found if bend is True else bend.T @ found @ bend)
 
 # %% ../nbs/75a_majorant.ipynb #df2ccd9e
 @patch
@@ -283,10 +284,11 @@ def hill_of(
     "Value, slope and bend of a decision."
     money, value, slopes, bends = decision.money(x), 0.0, [], []
     for shape, i in zip(decision.shape, decision.lines):
-        found = expand(i, money[:, i], weights, bend)
+        whole = bend and shape.shape[1] == 1  # the line moves in one direction
+        found = expand(i, money[:, i], weights, shape if whole else bend)
         value += found.mean
         slopes.append(shape.T @ found.slope)
-        bends.append(shape.T @ found.bend @ shape if bend else None)
+        bends.append(found.bend if whole or not bend else shape.T @ found.bend @ shape)
     return Hill(value, np.array(slopes), np.array(bends) if bend else None)
 
 
@@ -326,7 +328,7 @@ class Roofs:
         "As `PlanValues.expand`."
         found = [roof.expand(money, weights[places], bend) for roof, places in self.parts]
         return Expansion(sum(one.mean for one in found), sum(one.slope for one in found),
-                         sum(one.bend for one in found) if bend else None)
+                         None if bend is False else sum(one.bend for one in found))
 
     def between(self, shape, least, most, weights) -> tuple:
         "As `Roof.between`."

@@ -207,7 +207,7 @@ def expand(
     self: Line,
     money,             # [P] in currency
     weights,           # [S] of the draws
-    bend: bool = True, # with second derivatives?
+    bend=True,         # with second derivatives? A direction [P, 1]: only along it
 ) -> Expansion:
     "Mean, slope and bend at a row of money."
     a, tail = self.adstocked(money), None
@@ -217,11 +217,14 @@ def expand(
     per_cell = _backwards(self.value[:, None] * slope_of(a, *self.shape), self.later * tail.slope,
                           self.decay)
     slope = per_cell @ (worth * self.gain) / self.cost
-    if not bend:
+    if bend is False:
         return Expansion(float(mean), slope, None)
-    bends = _backwards(self.value[:, None] * bend_of(a, *self.shape), self.later * tail.bend,
-                       self.decay ** 2)
-    return Expansion(float(mean), slope, self._between(bends, worth * self.gain ** 2))
+    bends = self.value[:, None] * bend_of(a, *self.shape), self.later * tail.bend
+    if bend is True:
+        found = self._between(_backwards(*bends, self.decay ** 2), worth * self.gain ** 2)
+    else:
+        found = self._along(bend[:, 0], *bends, worth)
+    return Expansion(float(mean), slope, found)
 
 # %% ../nbs/72_plan_lines.ipynb #270369f2
 @patch
@@ -236,3 +239,11 @@ def _between(self: Line, bends, worth):
     found[(later - lag)[inside], later[inside]] = by_lag[inside]
     found = np.triu(found) + np.triu(found, 1).T
     return found / np.outer(self.cost, self.cost)
+
+# %% ../nbs/72_plan_lines.ipynb #35d9339d
+@patch
+def _along(self: Line, direction, bends, tail, worth):
+    "Bend along a direction [1, 1], from those of single periods [P, S] and of the tail [S]."
+    grows = self.adstocked(direction) - self.adstocked(np.zeros(len(direction)))
+    within = np.einsum("ps,ps,ps->s", bends, grows, grows)
+    return np.array([[worth @ (within + tail * grows[-1] ** 2)]])

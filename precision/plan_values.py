@@ -131,16 +131,17 @@ def expand(
     i: int,             # position of a tactical
     money,              # [P] in currency
     weights,            # [S] of the draws
-    bend: bool = True,  # with second derivatives?
+    bend=True,          # with second derivatives? A direction [P, 1]: only along it
 ) -> Expansion:
     "Weighted mean, slope and bend of a line at a row of money."
-    mean, slope, curved = 0.0, np.zeros(len(money)), np.zeros((len(money), len(money)))
+    k = len(money) if bend is True else 1
+    mean, slope, curved = 0.0, np.zeros(len(money)), np.zeros((k, k))
     for lines, places in self.parts:
         if i in lines:
             own = lines[i].expand(money, weights[places], bend)
             mean, slope = mean + own.mean, slope + own.slope
-            curved = curved + own.bend if bend else curved
-    return Expansion(mean, slope, curved if bend else None)
+            curved = curved if bend is False else curved + own.bend
+    return Expansion(mean, slope, None if bend is False else curved)
 
 
 @patch
