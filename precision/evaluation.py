@@ -72,7 +72,7 @@ def uplift(self: Evaluation) -> np.ndarray:
 @property
 def better(self: Evaluation) -> float:
     "Probability that it brings more than the other plan."
-    return float((self.uplift > 0).mean())
+    return float((self.uplift > 1e-12 * np.abs(self.value).max(initial=0)).mean())
 
 
 @patch

@@ -218,7 +218,7 @@ def brings(
         value = _on_roof(self._plan, line, a, line.shape)[0]
         return line.size * (line.value @ value + line.later * self._after(a[-1])[0] - line._anyhow)
 
-
+# %% ../nbs/75a_majorant.ipynb #5be48972
 @patch
 def expand(
     self: Roof,

@@ -227,6 +227,9 @@ def _assumed(curves, given, table) -> tuple:
                      "tests by region are often more exact")
     if curves.task.limits.minimum:
         notes.append("minimum buys are left aside")
+    if curves.task.rising:
+        notes.append("curves that rise before they fall count by the least concave curve above "
+                     "them, so worths are too high rather than too low")
     if few := int((table.draws < FEW).sum()):
         notes.append(f"the worth of {few} test{'s' * (few > 1)} rests on fewer than {FEW} "
                      "effective draws (see `draws`); fit more draws to be sure of it")

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .answers import Results
 from .climb import Hill, climb
-from .errors import PrecisionError, choose
+from .errors import PrecisionError, choose, listing
 from .evaluation import Evaluation
 from .hierarchy import as_text
 from .limits import Limits
@@ -80,6 +80,19 @@ def task_of(
 def rising(self: Task) -> dict:
     "{position: `Roofs`} of the lines whose value is not concave in every draw."
     return roofs_of(self.values, self.decision, self.polytope)
+
+# %% ../nbs/76_optimum.ipynb #2c356f50
+@patch
+def check_concave(
+    self: Task,
+    what: str,  # is asked for, as the subject of a sentence: "targets"
+) -> None:      # raises `PrecisionError`
+    "Raise unless returns of every line that moves diminish."
+    if self.rising:
+        names = listing([self.plan.hierarchy.leaves[i] for i in self.rising])
+        raise PrecisionError(f"{what} are known where returns diminish, and those of {names} "
+                             "increase in some draws before they do, or effects are negative; "
+                             "lock these lines with Limits(fixed=[...]), or optimise the mean")
 
 # %% ../nbs/76_optimum.ipynb #2f4e92c7
 @patch
@@ -350,7 +363,8 @@ def plot_moves(
     ax = ax or plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))[1]
     for place, before, after in zip(range(len(rows))[::-1], rows.before, rows.spend):
         arrow = dict(arrowstyle="-|>", color="C0" if after >= before else "C3", lw=1.8)
-        ax.annotate("", (after, place), (before, place), arrowprops=arrow | _TIGHT)
+        if abs(after - before) > 1e-6 * max(after, before):
+            ax.annotate("", (after, place), (before, place), arrowprops=arrow | _TIGHT)
         ax.plot([before, after], [place, place], "o", ms=4, color="0.5", markevery=[0])
     ax.set_yticks(range(len(rows))[::-1], map(as_text, rows.index))
     ax.set(xlabel=as_text(currency), xlim=(0, None), ylim=(-0.6, len(rows) - 0.4))

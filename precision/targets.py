@@ -38,6 +38,7 @@ def stop(
     start=None,           # [L, k] in currency: where to begin
 ) -> Stop:
     "The best plan at a price of money, or of so much money."
+    self.check_concave("targets")
     polytope, row = self.polytope, self.polytope.names.index("total")
     if money is not None:
         upper = polytope.upper.copy()

@@ -102,12 +102,13 @@ def test_no_draw_rises_above_its_roof_and_the_roof_is_concave(effects):
         roof, evenly = roof_over(line, np.full(6, 40.0), 100.0), np.full(40, 1 / 40)
         rows = [x for x in rng.dirichlet(np.full(7, 0.4), 300)[:, :6] * 100 if x.max() <= 40]
         assert len(rows) > 50
-        assert all((roof.brings(x) >= line.brings(x) - 1e-8).all() for x in rows)
+        slack = 1e-5 * np.abs(line.size).max()  # tails are right to a millionth
+        assert all((roof.brings(x) >= line.brings(x) - slack).all() for x in rows)
         middles = [(roof.brings(x) + roof.brings(y)) / 2 - roof.brings((x + y) / 2) for x, y in zip(rows, rows[1:])]
-        assert np.max(middles) < 1e-8
+        assert np.max(middles) < slack
         near = roof.expand(rows[0], evenly)
         tangent = [near.mean + near.slope @ (x - rows[0]) for x in rows]
-        assert all(t >= evenly @ line.brings(x) - 1e-8 for t, x in zip(tangent, rows))
+        assert all(t >= evenly @ line.brings(x) - slack for t, x in zip(tangent, rows))
 
 
 @pytest.mark.parametrize("effects", ["positive", "real"])
