@@ -114,6 +114,14 @@ def is_never_run(notebook):
     return any(cell.cell_type == "raw" and "skip_exec: true" in cell.source for cell in notebook.cells)
 
 
+def quiet(output):
+    "An output without what HiGHS writes past Python, which only Jupyter sees."
+    if output.output_type == "stream":
+        lines = output.text.splitlines(keepends=True)
+        output.text = "".join(line for line in lines if not line.startswith("HighsMipSolverData::"))
+    return output
+
+
 def run(path):
     "A notebook as it is after running it in a fresh kernel, in its own folder."
     notebook = nbformat.read(path, as_version=4)
@@ -130,7 +138,8 @@ def run(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             kept = [] if is_reference(cell) else cell.outputs
-            cell.outputs = [output for output in kept if output.get("name") != "stderr"]
+            quieted = (quiet(output) for output in kept if output.get("name") != "stderr")
+            cell.outputs = [output for output in quieted if output.get("text") != ""]
     return notebook
 
 
