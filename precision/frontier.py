@@ -18,7 +18,7 @@ from .frames import is_number
 from .hierarchy import as_text
 from .limits import Limits
 from .mean_curves import missing
-from .optimum import Found, Mean, Optimum, _aim, _not_worse, task_of
+from .optimum import SURE, Found, Mean, Optimum, _aim, _not_worse, task_of
 from .patch import patch
 from .plans import Plan
 from .plots import Thousands, styled
@@ -141,7 +141,8 @@ def __repr__(self: Frontier):
              f"best plans bring {first.outcome:,.0f} to {last.outcome:,.0f} "
              f"{self.best[0].evaluation._unit()}, and the next unit of currency "
              f"{first.marginal_roi:.3g} to {last.marginal_roi:.3g}.",
-             f"No plan of these budgets is better by more than {rows.gap.max():.1g} of its score."]
+             f"No plan of these budgets is better by more than {max(rows.gap.max(), SURE):.0e} of "
+             "its score."]
     left = rows.index - rows.spend > 1e-6 * rows.index
     if left.any():
         lines.append(f"From {rows.index[left][0]:,.0f} on not all of the budget is spent: other "

@@ -19,7 +19,7 @@ from .answers import Results
 from .errors import PrecisionError, short
 from .frames import is_number
 from .limits import Limits
-from .optimum import Found, Mean, Optimum, Task, task_of
+from .optimum import SURE, Found, Mean, Optimum, Task, task_of
 from .patch import patch
 from .plan_values import PlanValues
 from .plans import Plan
@@ -247,8 +247,8 @@ def _found(self: Cautious, task, search) -> Found:
     missing = max(search.highest - search.score, 0.0)
     sign = "+" if search.score >= 0 else ""
     said = (f"Over the plan that it started from it brings {sign}{amount(search.score)} "
-            f"{self._words()}; no plan under these limits brings {amount(missing)} more than that, "
-            f"which is {missing / brings:.1g} of what the plan brings.",)
+            f"{self._words()}; no plan under these limits brings more than that by a larger share "
+            f"of what the plan brings than {max(missing / brings, SURE):.0e}.",)
     return Found(search.x, search.score, search.score + missing, search.prices, said,
                  whole=brings)
 
