@@ -310,7 +310,7 @@ def table(
     with np.errstate(divide="ignore", invalid="ignore"):
         change = found.spend / before - 1
     found.insert(0, "before", before)
-    found.insert(2, "change", change)
+    found.insert(2, "change", change.mask(change.abs() < 1e-9, 0.0))
     return found
 
 # %% ../nbs/76_optimum.ipynb #c3dbdaf7
