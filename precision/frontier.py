@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+import precision.targets as targets
 from .answers import Results
 from .errors import PrecisionError, short
 from .frames import is_number
@@ -48,7 +49,8 @@ def _budgets(task, budgets) -> np.ndarray:
             raise PrecisionError("the plan has no money to multiply; say which budgets: "
                                  "fit.frontier(plan, budgets=[1e5, 2e5])")
         money = SPREAD * task.plan.total
-        return np.unique(np.maximum(money, task.least_money() * (1 + 1e-6)))
+        least = targets.Task.least_money(task)
+        return np.unique(np.maximum(money, least * (1 + 1e-6)))
     given = [budgets] if is_number(budgets) else list(budgets)
     for money in given:
         if not (is_number(money) and money > 0):

@@ -53,6 +53,9 @@ def world(request):
                            prior=mmm.sample_prior(**vars(data), draws=draws), paid=spend)
 
 
+DECISIONS = {"evaluate", "optimize", "frontier", "risk_frontier", "next_experiment", "disagreement", "plan"}  # of a plan: tests of their own
+
+
 def swept(world, thing, folder):
     "Ask everything; [(question, sentence)] of what was refused. Anything but a `PrecisionError` ends the test."
     later, refused = SIMS[world.mmm.hierarchy], []
@@ -69,7 +72,7 @@ def swept(world, thing, folder):
             plt.close("all")
 
     for name, _ in inspect.getmembers(type(thing)):
-        if not name.startswith("_") and name not in ("load", "beside"):
+        if not name.startswith("_") and name not in {"load", "beside"} | DECISIONS:
             member = ask(name, lambda: getattr(thing, name))
             answer = ask(name, lambda: member(**given.get(name, {}))) if callable(member) and not hasattr(member, "dims") else member
             if type(answer).__module__.startswith("precision") and hasattr(answer, "plot"):  # a checkup, a forecast

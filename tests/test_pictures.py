@@ -86,6 +86,14 @@ PICTURES = {
     "Ranks.plot": lambda w: (w.ranks.plot, []),
     "plot_comparison": lambda w: (lambda: plot_comparison(w.compared), ["$m$ 1", "_m"]),
     "Hierarchy.draw": lambda w: (w.tree.draw, [*TACTICALS, *CHANNELS]),
+    "Evaluation.plot": lambda w: (w.fit.evaluate(w.fit.plan(4)).plot, CHANNELS),
+    "Optimum.plot": lambda w: (w.fit.optimize(w.fit.plan(4)).plot, []),
+    "CrossChecked.plot": lambda w: (w.fit.optimize(w.fit.plan(4)).cross_checked().plot, []),
+    "Regret.plot": lambda w: (w.fit.optimize(w.fit.plan(4)).regret().plot, []),
+    "Frontier.plot": lambda w: (w.fit.frontier(w.fit.plan(4)).plot, []),
+    "RiskFrontier.plot": lambda w: (w.fit.risk_frontier(w.fit.plan(4)).plot, []),
+    "NextExperiments.plot": lambda w: (w.fit.next_experiment(w.fit.plan(4)).plot, []),
+    "Disagreement.plot": lambda w: (w.mixture.disagreement(w.mixture.optimize(w.mixture.plan(4))).plot, []),
 }
 
 
@@ -174,7 +182,8 @@ def test_no_picture_is_missing_here():
 
 BEHIND = {  # functions that make axes: public methods of the list above end in them
     "plot_fit", "plot_contributions", "plot_totals", "plot_decay", "plot_waterfall", "plot_prior", "plot_against_prior", "plot_roi",
-    "panels", "plot_forecast", "plot_folds", "plot_checkup", "plot_comparison", "weights", "plot", "_plot_differences", "draw_tree"}
+    "panels", "plot_forecast", "plot_folds", "plot_checkup", "plot_comparison", "weights", "plot", "_plot_differences", "draw_tree",
+    "plot_uplift", "plot_moves", "plot_ranges", "plot_worst", "plot_weeks"}
 
 
 def test_whoever_makes_axes_is_known():

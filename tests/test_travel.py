@@ -90,7 +90,8 @@ def fit(request):
     return fitted(**FITS[request.param])
 
 
-SKIPPED = {"save", "load", "sample_shape", "timing", "drawn", "mmm", "data"}
+SKIPPED = {"save", "load", "sample_shape", "timing", "drawn", "mmm", "data",
+           "evaluate", "optimize", "frontier", "risk_frontier", "next_experiment"}  # of a plan: tests of their own
 GIVEN = {"predict": lambda fit: {"U_new": SIM.U[-4:], "Z_new": SIM.Z[-4:]},
          "predict_contributions": lambda fit: {"U_new": SIM.U[-4:]}, "predict_decomposition": lambda fit: {"U_new": SIM.U[-4:], "Z_new": SIM.Z[-4:]},
          "prior_vs_posterior": lambda fit: {"draws": 50}, "plot_priors": lambda fit: {"draws": 50}}
