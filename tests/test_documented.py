@@ -1,11 +1,14 @@
 """Every public method of every noun has a reference on a page of its own section, in which each parameter has a meaning."""
 
 import functools
+import importlib
 import inspect
 import json
 import re
 import sys
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +21,7 @@ from api import (  # noqa: E402
 )
 
 import precision  # noqa: E402
+from precision.errors import PrecisionWarning  # noqa: E402
 from precision.patch import patch  # noqa: E402
 
 NOUNS = [
@@ -136,6 +140,39 @@ def test_former_names_have_no_reference():
 
     before.__name__ = "before"
     assert is_former(before) and not is_former(now)
+
+
+FORMER = {  # module: {former name of what it holds: today's}
+    "forecast": {"foretell": "forecast_of", "onward": "continued", "walk_on": "level_steps"},
+    "future": {"onward": "continued", "walk_on": "level_steps"},
+    "posterior": {"learn_guides": "learn_centring"},
+    "priors": {"check_heard": "check_used"},
+    "summaries": {"Accounts": "Decomposition"},
+}
+
+
+@pytest.mark.parametrize("module, old, new", [(module, *pair) for module, names in FORMER.items() for pair in names.items()])
+def test_a_former_name_of_a_module_answers_and_says_what_it_is_called(module, old, new):
+    module = importlib.import_module(f"precision.{module}")
+    with pytest.warns(PrecisionWarning, match=f"{old} is called {new} now"):
+        assert getattr(module, old) is getattr(module, new)
+
+
+@pytest.mark.parametrize("owner, former", [("Fit", "components"), ("MMM", "components")])
+def test_accounts_are_components(owner, former):
+    stub = SimpleNamespace(components="what it holds")
+    with pytest.warns(PrecisionWarning, match=f"accounts is called {former} now"):
+        assert inspect.getattr_static(find_symbol(owner)[0], "accounts").fget(stub) == "what it holds"
+
+
+OLD_PICTURES = ["fit", "contributions", "baseline", "totals", "decay", "waterfall", "roi", "roi_over_time", "response"]
+
+
+@pytest.mark.parametrize("owner, name", [*product(["Fit", "Prior", "EnsembleResult"], OLD_PICTURES), ("Fit", "priors"), ("EnsembleResult", "weights")])
+def test_a_picture_answers_to_its_former_name(owner, name):
+    stub = SimpleNamespace(plot=SimpleNamespace(**{name: lambda *args, **options: (args, options)}))
+    with pytest.warns(PrecisionWarning, match=rf"\.plot\.{name}\("):
+        assert getattr(find_symbol(owner)[0], f"plot_{name}")(stub, "channel", interval=0.5) == (("channel",), {"interval": 0.5})
 
 
 def test_patched_methods_are_named_with_their_class():
