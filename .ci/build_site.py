@@ -282,10 +282,16 @@ def write_llms_txt(site):
 
 
 def search_references_first():
-    "Where a name stands on a page of the reference and in a chapter, the reference is found first."
+    "A name that has a section on a page of the reference is found there, and not a second time in its chapter."
     index = SITE / "search.json"
     entries = json.loads(index.read_text())
-    index.write_text(json.dumps(sorted(entries, key=lambda entry: not entry["href"].startswith(REFERENCE)), ensure_ascii=False))
+    in_reference = {True: [], False: []}
+    for entry in entries:
+        in_reference[entry["href"].startswith(REFERENCE)].append(entry)
+    shown = {entry["section"] for entry in in_reference[True]}
+    others = [entry for entry in in_reference[False] if entry["section"] not in shown
+              or not entry["text"].startswith(tuple(f"{kind}{entry['section']}{end}" for kind in ("class ", "") for end in "(:"))]
+    index.write_text(json.dumps(in_reference[True] + others, ensure_ascii=False))
 
 
 def write_redirects(moved):
