@@ -211,10 +211,12 @@ def test_a_phone_has_all_that_a_screen_has(browser, site):
     assert browser.wait("document.querySelector('#quarto-search input').getBoundingClientRect().width > 200")
     browser.type("#quarto-search input", "saturation")
     assert browser.wait("document.querySelectorAll('.search-result').length")
-    assert browser.run("document.querySelector('.smalldocs-search-results').getBoundingClientRect().right <= 391")
+    results = "document.querySelector('.smalldocs-search-results').getBoundingClientRect()"
+    assert browser.run(f"{results}.left >= 0 && {results}.right <= 391 && {results}.width > 300")
     browser.click(".quarto-btn-toggle")
     here = "document.querySelector('#quarto-sidebar .sidebar-link.active').getBoundingClientRect()"
     assert browser.wait(f"{here}.top > 0 && {here}.top < 844 && {here}.left >= 0")
+    assert browser.run("document.querySelector('#quarto-sidebar').getBoundingClientRect().bottom") <= 844, "so that it scrolls"
 
 
 def test_paper_has_the_text_and_no_menus(browser, site):
