@@ -22,6 +22,7 @@ SITE = ROOT / "_docs"
 NUMBERED = [f"{path.stem.partition('_')[2]}.html" for path in sorted((ROOT / "nbs").glob("[0-9][0-9]*_*.ipynb"))]
 PAGES = ["index.html", *NUMBERED]
 PICTURES = 40  # chapters with a picture, at least
+MARGIN = 100  # px of a table of pandas that may be out of sight on a screen
 LEAST_SCALE = 0.47  # of a picture on a phone: ten points are then 6.5 px of the screen
 
 
@@ -112,6 +113,8 @@ CUT = """[...document.querySelectorAll("main table.dataframe")].filter(t => { le
     while (!["auto", "scroll"].includes(getComputedStyle(box).overflowX) && box.tagName != "MAIN") box = box.parentElement;
     return t.offsetParent && t.getBoundingClientRect().width > box.clientWidth + 1 && (box.tagName == "MAIN"
     || parseFloat(getComputedStyle(t).fontSize) < 12) }).map(t => t.textContent.slice(0, 80))"""
+FAR = """[...document.querySelectorAll("main .cell-output-display")].filter(b => b.querySelector("table.dataframe")
+    && b.scrollWidth > b.clientWidth + %d).map(b => b.textContent.slice(0, 80))""" % MARGIN
 SMALL = """[...document.querySelectorAll("main .cell-output img")].filter(i => i.offsetParent
     && i.getBoundingClientRect().width < %f * i.naturalWidth).map(i => i.alt)""" % LEAST_SCALE
 # What a reader who listens would miss: a level of headings that is left out.
@@ -129,6 +132,7 @@ def test_nothing_is_out_of_sight(browser, site, page):
     assert browser.run(MEANINGS) == []
     assert browser.run(SCROLLS) == []
     assert browser.run(CUT) == []
+    assert browser.run(FAR) == [], "a table is too wide: fewer columns, or shorter names of them"
     assert browser.run(SKIPPED) == [], "a heading of the level above is missing"
     assert browser.run(MUTE) == [], "say what the picture shows: `#| fig-alt: ...` on top of its cell"
     browser.resize(390, 800)
