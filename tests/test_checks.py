@@ -10,7 +10,7 @@ from scipy import signal, stats
 
 from precision.checkup import UNSEEN, Checkup, check_up
 from precision.checks import cost_of, experiments_finding, past_finding
-from precision.identification import collinearity_finding, in_step, inflation, partners, step_finding
+from precision.identification import collinearity_finding, common_movement, inflation, partners, common_movement_finding
 from precision.prior_checks import Stated, contraction, decays_finding, media_prior_finding, news, prior_findings, standard_errors
 from precision.residual_checks import (
     breusch_pagan, delay_finding, feedback_finding, lag_test, ljung_box, scores, season_finding, yearly, zeros_finding)
@@ -134,16 +134,16 @@ def test_budgets_moved_by_one_hand_are_seen_and_forgiven_where_the_hand_is_known
     rng = np.random.default_rng(8)
     own, hand = np.exp(0.5 * rng.normal(size=(120, 5))), np.cumsum(rng.normal(0, 0.2, 120))[:, None]
     steered, nothing = pd.DataFrame(own * np.exp(hand)), np.empty((120, 0))
-    assert step_finding(pd.DataFrame(own), nothing).verdict == "ok" != step_finding(steered, nothing).verdict
-    assert step_finding(steered, hand).verdict == step_finding(steered, hand, [10.0]).verdict == "ok"
-    assert step_finding(steered, hand, [0.0]).verdict == step_finding(steered, hand, [1e-6]).verdict != "ok"  # believed to do nothing
-    assert in_step(own, nothing)[0] == pytest.approx(in_step(own * [1, 10, 1e3, 1, 1e-3], nothing)[0])  # units do not matter
-    same, _ = in_step(np.repeat(own[:, :1], 5, axis=1), nothing)
+    assert common_movement_finding(pd.DataFrame(own), nothing).verdict == "ok" != common_movement_finding(steered, nothing).verdict
+    assert common_movement_finding(steered, hand).verdict == common_movement_finding(steered, hand, [10.0]).verdict == "ok"
+    assert common_movement_finding(steered, hand, [0.0]).verdict == common_movement_finding(steered, hand, [1e-6]).verdict != "ok"  # believed to do nothing
+    assert common_movement(own, nothing)[0] == pytest.approx(common_movement(own * [1, 10, 1e3, 1, 1e-3], nothing)[0])  # units do not matter
+    same, _ = common_movement(np.repeat(own[:, :1], 5, axis=1), nothing)
     assert same == pytest.approx(1)
     twins = pd.DataFrame(own[:, [0, 0]])
-    assert step_finding(twins, nothing).verdict == "problem" and step_finding(twins, np.sqrt(own[:, :1])).verdict == "ok"
-    assert step_finding(pd.DataFrame(own).assign(flat=0.1), nothing).verdict == "ok"
-    assert step_finding(steered[[0]], nothing).verdict == step_finding(steered[:10], nothing[:10]).verdict == "ok"  # nothing to see
+    assert common_movement_finding(twins, nothing).verdict == "problem" and common_movement_finding(twins, np.sqrt(own[:, :1])).verdict == "ok"
+    assert common_movement_finding(pd.DataFrame(own).assign(flat=0.1), nothing).verdict == "ok"
+    assert common_movement_finding(steered[[0]], nothing).verdict == common_movement_finding(steered[:10], nothing[:10]).verdict == "ok"  # nothing to see
 
 
 def test_media_that_cannot_be_told_apart_or_hardly_ran_are_found(fit):

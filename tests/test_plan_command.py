@@ -12,8 +12,11 @@ from precision.errors import PrecisionError
 from precision.limits import Limits
 from precision.limits_file import LimitsFile, in_limits_file, read_limits
 from precision.model import MMM
-from precision.plan_command import amount_of, limits_in_words, limits_of, load_results, periods_of
+from precision.optimum import Mean
+from precision.plan_command import aim_of, amount_of, limits_in_words, limits_of, load_results, periods_of
+from precision.risk import Cautious
 from precision.simulate import simulate
+from precision.targets import Reach, TargetMarginalROI, TargetROI
 
 LIMITS = """\
 nodes:
@@ -105,6 +108,14 @@ def test_nothing_is_required_but_results_and_a_folder(saved, desk):
     (["--weeks", "0"], ["--weeks is '0'", "whole number"]), (["--weeks", "2.5"], ["'2.5'"]),
     (["--weeks", "4", "--periods", "4"], ["leave one out"]),
     (["--aim", "most"], ["--aim='most'", "'mean'"]), (["--over", "period"], ["Did you mean 'periods'?"]),
+    (["--aim", "cautios=0.1"], ["--aim='cautios'", "Did you mean 'cautious'?"]),
+    (["--aim", "mean=0.1"], ["mean takes no number", "--aim mean"]), (["--aim", "mean="], ["takes no number"]),
+    (["--aim", "roi"], ["--aim roi needs its number: --aim roi=3"]), (["--aim", "reach"], ["--aim reach=5000000"]),
+    (["--aim", "roi="], ["--aim roi is ''", "above zero"]), (["--aim", "roi=-1"], ["'-1'", "above zero"]),
+    (["--aim", "marginal_roi=inf"], ["'inf'"]), (["--aim", "reach=5,000,000"], ["'5,000,000'", "like 5000000"]),
+    (["--aim", "cautious=0"], ["--aim cautious is '0'", "0.1"]), (["--aim", "cautious=10"], ["'10'", "worst tenth"]),
+    (["--aim", "cautious=nan"], ["'nan'", "at most 1"]), (["--aim", "roi=1000"], ["no plan under these limits has a ROI of 1000"]),
+    (["--aim", "reach=1e15"], ["the goal of 1e+15"]),
     (["--limits", "gone.yaml"], ["Cannot read the limits file 'gone.yaml'"]),
     (["--spend", "gone.csv"], ["Cannot read the data file 'gone.csv'"]),
 ])
@@ -208,6 +219,34 @@ def test_limits_in_words(saved):
     said = limits_in_words(Limits(total=(1, 2), change={"tv": (-0.2, None)}, minimum={"tv": 5}, seen=False, periods={0: (None, 3)}), plan)
     for part in ("total: 1 to 2", "tv -20% to any", "tv 5", "0 at most 3", "beyond"):
         assert part in said
+
+
+@pytest.mark.parametrize(("text", "aim"), [
+    ("mean", Mean()), ("cautious", Cautious()), ("cautious=0.05", Cautious(0.05)), ("cautious=1", Cautious(1)), ("roi=2.5", TargetROI(2.5)),
+    ("marginal_roi=1", TargetMarginalROI(1)), ("reach=5e6", Reach(5e6)),
+])
+def test_an_aim_has_a_word(text, aim):
+    assert aim_of(text) == aim
+
+
+@pytest.mark.parametrize(("text", "aim", "budget"), [
+    ("cautious=0.2", Cautious(0.2), None), ("roi=3", TargetROI(3), 3e6), ("marginal_roi=2", TargetMarginalROI(2), 3e6),
+    ("reach=4000000", Reach(4e6), 3e6),
+])
+def test_an_aim_is_that_of_python(saved, desk, text, aim, budget):
+    words = [] if budget is None else ["--budget", f"{budget:.0f}"]
+    assert main(["plan", str(saved), "--weeks", "13", "--aim", text, "--out", "q", *words]) == 0
+    fit = load_results(saved)
+    best = fit.optimize(fit.plan(13), Limits(total=budget), aim)
+    assert np.allclose(table("q/plan.csv"), best.plan.spend, rtol=1e-6, atol=1e-3)
+
+
+def test_money_that_an_aim_leaves_is_said(saved, desk, capsys):
+    assert main(["plan", str(saved), "--weeks", "13", "--aim", "roi=3", "--budget", "9000000", "--out", "q"]) == 0
+    printed = capsys.readouterr().out
+    assert "its aim asks for no more" in printed and "ROI is 3, 3 or more was asked for." in printed
+    assert main(["plan", str(saved), "--weeks", "13", "--budget", "90000000", "--out", "p"]) == 0
+    assert "other limits leave no room for the rest" in capsys.readouterr().out
 
 
 def test_numbers():
