@@ -1,5 +1,7 @@
 """CVaR of the paired uplift, its bound, and regret: against brute force in worlds small enough to try everything."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,9 @@ from precision.simulate import simulate
 
 
 class Alone:
-    "A result that has nothing but the shape of its draws."
+    "A result that has nothing but the shape of its draws, and an outcome without a name."
+
+    data = SimpleNamespace(outcome="")
 
     def __init__(self, chains, draws):
         self.sample_shape = chains, draws
