@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,9 +92,11 @@ class Recorder(CaptureShell):
         cells = [cell for cell in notebook.cells if not preproc(cell)]
         for cell in cells:
             cell.outputs = []
+        start = time.perf_counter()
         super().run_all(notebook, preproc=preproc, **options)
         shown = {cell.id: obj2dict(cell.outputs) for cell in cells}
-        kept_at(os.environ["PRECISION_OUTPUTS"], self.path).write_text(json.dumps(shown))
+        kept = kept_at(os.environ["PRECISION_OUTPUTS"], self.path)
+        kept.write_text(json.dumps({"cells": shown, "seconds": time.perf_counter() - start}))
 
 
 def kept_at(folder, path):
@@ -250,7 +253,16 @@ def check(paths, jobs):
         os.environ["PRECISION_OUTPUTS"] = folder
         passed = nbdev.test.parallel(nbdev.test.test_nb, [Path(path).resolve() for path in paths], n_workers=jobs,
                                      skip_flags=SKIPPED_FLAGS, basepath=get_config().config_path)
-        return [problem for path, (fine, _) in zip(paths, passed) for problem in judged(path, fine, kept_at(folder, path))]
+        kept = [kept_at(folder, path) for path in paths]
+        print_the_slowest(paths, kept)
+        return [problem for path, (fine, _), file in zip(paths, passed, kept) for problem in judged(path, fine, file)]
+
+
+def print_the_slowest(paths, kept, most=20):
+    "Which notebooks a run of all waits for: what to make faster when the gate gets slow."
+    seconds = {path: json.loads(file.read_text())["seconds"] for path, file in zip(paths, kept) if file.exists()}
+    for path in sorted(seconds, key=seconds.get, reverse=True)[:most]:
+        print(f"{seconds[path]:6.1f} s  {path}")
 
 
 def judged(path, fine, kept):
@@ -261,7 +273,7 @@ def judged(path, fine, kept):
         return []
     if not kept.exists():
         return [f"{path} was run, but what its cells show was not kept: its process must be forked from this one"]
-    shown = json.loads(kept.read_text())
+    shown = json.loads(kept.read_text())["cells"]
     for cell in fresh.cells:
         if cell.cell_type == "code" and is_reference(cell):
             cell.outputs = []
