@@ -111,17 +111,16 @@ def field_comments(symbol):
 
 
 def comments(symbol):
-    "{parameter: its comment}, of starred ones too, which fastcore takes for a comment on what is returned."
+    "{parameter: its comment}, of starred ones and of what is returned, too, which fastcore takes for each other."
     if inspect.isclass(symbol) and issubclass(symbol, tuple) and hasattr(symbol, "_fields"):
         return field_comments(symbol)
     found = {} if isinstance(symbol, property) else dict(docments(symbol))
-    starred = [p.name for p in parameters(symbol) if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)] if found else []
-    if starred and inspect.isfunction(symbol):
+    if inspect.isfunction(symbol):
         source = inspect.getsource(symbol)
-        for name in starred:
+        for name in [p.name for p in parameters(symbol) if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]:
             comment = re.search(rf"^ *\*+{name}\b[^#\n]*# *(.+)$", source, re.M)
             found[name] = comment and comment[1]
-        end = re.search(r"^ *\)[^#\n]*: *# *(.+)$", source, re.M)
+        end = re.search(r"^(?:def .*| *)\)[^#\n]*: *# *(.+)$", source, re.M)  # also where no type is given
         found["return"] = end and end[1]
     return found
 

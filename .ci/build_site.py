@@ -4,12 +4,16 @@ nbdev stages the notebooks in _proc and adds the API cells; smalldocs renders th
 _quarto.yml describes. What the two disagree on is mended in between. Any warning or broken link is an error.
 """
 
+import base64
+import functools
+import hashlib
 import html
 import html.parser
 import itertools
 import json
 import re
 import shutil
+import struct
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,6 +22,7 @@ import nbdev.processors
 import smalldocs.layout
 import smalldocs.site
 from api import HERE, code_of, defined_names, find_symbol, is_former, line_number, public_name, reference, shown_name
+from frames import label_cells, mend_frames
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
@@ -31,11 +36,18 @@ METHOD = re.compile(r"\[([^\]]+)\]\(@([\w.]+)\)")
 SHOW_DOC = re.compile(r"^show_doc\(([\w.]+)", re.M)
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`*])")
 DRAWS = re.compile(r"(?:\b|\.)(plot_\w+|plot\.\w+)\(")
-LABELS = re.compile(r"""\b(title|xlabel|ylabel|label)(?:=|\()\s*f?(["'])(.+?)\2""")
+LABELS = re.compile(r"""\b(title|xlabel|ylabel|label)(?:=|\()\s*f?(["'])(.*?)\2""")
 LEAST_SAID = 25  # characters of a text that describes a picture
 REFERENCE = "reference/"  # pages that a name in prose is linked to, rather than to its chapter
+RESULTS = "benchmarks/"  # pages that are read for what was found: their code is folded
 CLOSED = {"How it works"}  # sections of the sidebar that open only on their own pages
-MOVED = {}  # {address that a page had: the address that it has}
+PICTURE = re.compile(r'src="data:image/png;base64,([^"]+)"')
+MOVED = {  # {address that a page had: the address that it has}; tests/files/addresses.txt lists all that there ever were
+    "netcdf.html": "saving.html",
+}
+
+
+line_of = functools.cache(line_number)  # every chapter asks for each of its symbols several times
 
 
 def without_running(processors):
@@ -61,7 +73,7 @@ def position(cell):
         names = defined_names(source)
     else:
         return None
-    lines = [line_number(found[0]) for found in map(find_symbol, names) if found]
+    lines = [line_of(found[0]) for found in map(find_symbol, names) if found]
     return max(lines, default=0) + (0 if documented(cell) else 0.5)
 
 
@@ -89,10 +101,13 @@ def of_no_interest(cell):
 def write_references(notebook):
     "Replace what nbdev wrote for each `show_doc` by our own reference; returns {anchor that this defines: the code behind it}."
     names = {documented(cell) for cell in notebook["cells"]} - {None}
-    anchors = {}
+    anchors, in_section = {}, False
     for cell in notebook["cells"]:
+        in_section |= cell["cell_type"] == "markdown" and bool(re.search(r"^## ", "".join(cell["source"]), re.M))
         text = reference(documented(cell), names) if documented(cell) else None
         if text:
+            if not in_section:  # no level of headings is left out below the title
+                text = text.replace("\n### ", "\n## ", 1)
             output = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": text}}
             cell["outputs"] = [output]
             symbol = code_of(find_symbol(documented(cell))[0])
@@ -151,6 +166,32 @@ def fold_source(notebook):
     "Close every block of exported source."
     for cell in notebook["cells"]:
         cell["source"] = [line.replace("#| code-fold: show", "#| code-fold: true") for line in cell["source"]]
+
+
+def fold_code(notebook):
+    "Close all code; cells that show nothing are joined with the next one, so that there is one fold a result."
+    cells = []
+    for cell in notebook["cells"]:
+        last = cells[-1] if cells else {}
+        if cell["cell_type"] == last.get("cell_type") == "code" and not last["outputs"]:
+            cells.pop()
+            lines = ["".join(one["source"]).splitlines(keepends=True) for one in (last, cell)]
+            options = [line for one in lines for line in one if line.startswith("#|")]
+            code = ["".join(line for line in one if not line.startswith("#|")).strip("\n") for one in lines]
+            cell["source"] = [*options, *"\n\n\n".join(code).splitlines(keepends=True)]
+        cells.append(cell)
+    for cell in cells:
+        if cell["cell_type"] == "code" and "#| code-fold" not in "".join(cell["source"]):
+            directive(cell, "code-fold: true")
+    notebook["cells"] = cells
+
+
+def mend_outputs(notebook):
+    "Mend what pandas wrote as HTML."
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output["data"]["text/html"] = mend_frames("".join(output["data"]["text/html"]))
 
 
 def texts(notebook):
@@ -223,8 +264,11 @@ def stage():
         notebook["cells"] = [cell for cell in without_doubles(notebook["cells"]) if not of_no_interest(cell)]
         if not address[path].startswith(REFERENCE):
             notebook["cells"] = in_reading_order(notebook["cells"])
+        if address[path].startswith(RESULTS):
+            fold_code(notebook)
         describe_pictures(notebook)
         fold_source(notebook)
+        mend_outputs(notebook)
         anchors[address[path]] = write_references(notebook)
     HERE["module"] = None
     link = linker(anchors)
@@ -237,11 +281,27 @@ def stage():
         path.write_text(json.dumps(notebook))
 
 
-def host_katex():
-    "Point every page to the site's own KaTeX: nothing is fetched from elsewhere when the site is read."
+def keep_picture(found, up):
+    "Write a picture to a file of its own; returns where it is and how large, which a browser wants to know before it is there."
+    data = base64.b64decode(found[1])
+    width, height = struct.unpack(">II", data[16:24])
+    name = f"pictures/{hashlib.sha256(data).hexdigest()[:16]}.png"
+    (SITE / "pictures").mkdir(exist_ok=True)
+    (SITE / name).write_bytes(data)
+    return f'src="{up}{name}" width="{width}" height="{height}" style="--width: {width}px"'
+
+
+def finish_pages():
+    """Mend every page: nothing is fetched from elsewhere when the site is read, pictures are files,
+    a keyboard opens the sections of the sidebar and skips it, and cells of tables know their columns."""
     for page in SITE.rglob("*.html"):
         up = "../" * (len(page.relative_to(SITE).parts) - 1)
-        page.write_text(page.read_text().replace(smalldocs.layout.KATEX, f"{up}site/vendor/katex"))
+        text = page.read_text().replace(smalldocs.layout.KATEX, f"{up}site/vendor/katex")
+        text = PICTURE.sub(lambda found: keep_picture(found, up), text)
+        text = text.replace('role="navigation" aria-expanded', 'role="button" tabindex="0" aria-expanded')
+        text = re.sub(r'role="button" tabindex="0"( aria-expanded="\w+" aria-label="Toggle section")', r'role="button" tabindex="-1"\1', text)
+        text = re.sub(r"<body[^>]*>", r'\g<0><a class="skip-link" href="#quarto-document-content">Skip to the text</a>', text, count=1)
+        page.write_text(label_cells(text))
 
 
 def close_sections():
@@ -282,10 +342,16 @@ def write_llms_txt(site):
 
 
 def search_references_first():
-    "Where a name stands on a page of the reference and in a chapter, the reference is found first."
+    "A name that has a section on a page of the reference is found there, and not a second time in its chapter."
     index = SITE / "search.json"
     entries = json.loads(index.read_text())
-    index.write_text(json.dumps(sorted(entries, key=lambda entry: not entry["href"].startswith(REFERENCE)), ensure_ascii=False))
+    in_reference = {True: [], False: []}
+    for entry in entries:
+        in_reference[entry["href"].startswith(REFERENCE)].append(entry)
+    shown = {entry["section"] for entry in in_reference[True]}
+    others = [entry for entry in in_reference[False] if entry["section"] not in shown
+              or not entry["text"].startswith(tuple(f"{kind}{entry['section']}{end}" for kind in ("class ", "") for end in "(:"))]
+    index.write_text(json.dumps(in_reference[True] + others, ensure_ascii=False))
 
 
 def write_redirects(moved):
@@ -339,7 +405,7 @@ def main():
     stage()
     close_sections()
     site = smalldocs.site.build(STAGE, quiet=True)
-    host_katex()
+    finish_pages()
     write_llms_txt(site)
     search_references_first()
     write_redirects(MOVED)

@@ -18,6 +18,12 @@ def fence(text, language=""):
     return f"```{language}\n{text.strip(chr(10)).rstrip()}\n```"
 
 
+def seen_by(cell):
+    "What a picture says to those who do not see it."
+    said = re.search(r"^#\s*\|\s*fig-alt:\s*(.+?)\s*$", "".join(cell["source"]), re.M)
+    return said[1] if said else ""
+
+
 def output_blocks(cell, pictures):
     "A code cell's outputs as Markdown; its pictures are added to `pictures` by their file."
     for output in cell["outputs"]:
@@ -27,7 +33,7 @@ def output_blocks(cell, pictures):
         elif "image/png" in data:
             file = PICTURES / f"index-{cell['id']}.png"
             pictures[file] = base64.b64decode("".join(data["image/png"]))
-            yield f"![](images/{file.name})"
+            yield f"![{seen_by(cell)}](images/{file.name})"
         elif "text/markdown" in data:
             yield "".join(data["text/markdown"])
         elif "text/plain" in data:  # rather than HTML, whose style sheets a README shows as text

@@ -76,17 +76,17 @@ def holds(
 def season_of(
     data: Dataset,       # checked data
     calendar: Calendar,  # of its dates
-) -> list:               # [(period, its waves)]: "year", "week", both or none
+) -> dict:               # {period: its waves}: "year", "week", both or none
     "Waves of the year, and of the week where periods are days; none that was brought."
     if calendar.unit == "number":
-        return []
-    found = []
+        return {}
+    found = {}
     for period, days, needed in (("year", 365.25, 365), ("week", 7.0, 28)):
         pairs = min(PAIRS[period], int(np.ceil(days / calendar.days / 2)) - 1)
         if pairs > 0 and len(data.time) * calendar.days >= needed:
             waves = fourier(data.time, period, pairs, SEASON_SD)
             if not holds(data.Z, waves.frame.to_numpy(), days, calendar):
-                found.append((period, waves))
+                found[period] = waves
     return found
 
 # %% ../nbs/15_baseline.ipynb #c795bcf3
@@ -102,19 +102,23 @@ def level_of_baseline(
     return local_level(data.time, every, LEVEL_SD, YEAR if calendar.unit == "number" else None)
 
 # %% ../nbs/15_baseline.ipynb #1a36667b
+def _step_of(frame) -> int:
+    "Periods from one step to the next: the first column is 0 until the first step."
+    return int(np.argmax(frame.to_numpy()[:, 0] > 0))
+
+
 def level_step(
     level: Controls,  # from `level_of_baseline`
 ) -> int:             # at least 1
     "Periods from one step of a level to the next."
-    return int(np.argmax(level.frame.to_numpy()[:, 0] > 0))
+    return _step_of(level.frame)
 
 # %% ../nbs/15_baseline.ipynb #68e1bcaf
 def _recipe_of(frame):
     "A part with the columns of a frame, as its names say it was made."
     if frame.columns[0].split("_")[0] == "level":
-        every = int(np.argmax(frame.to_numpy()[:, 0] > 0))
         year = YEAR if Calendar.of(frame.index).unit == "number" else None
-        return local_level(frame.index, every, 1.0, year)
+        return local_level(frame.index, _step_of(frame), 1.0, year)
     pairs = {}
     for name in frame:
         pairs[name.split("_")[0]] = int(name.split("_")[2])
@@ -155,10 +159,11 @@ def moving_baseline(
     calendar = Calendar.of(data.time)
     taken = {*data.controls}.union(*data.hierarchy.names.values())
     data = replace(data, Z=data.Z[:, believed])
-    seasons, level = season_of(data, calendar), level_of_baseline(data, calendar)
-    waves = [made.frame.to_numpy() for _, made in seasons]
+    seasons = list(season_of(data, calendar).values())
+    level = level_of_baseline(data, calendar)
+    waves = [made.frame.to_numpy() for made in seasons]
     size = unexplained(data, np.column_stack([np.empty((len(data.y), 0)), *waves]))
-    parts = {"season": sum((made for _, made in seasons[1:]), seasons[0][1])} if seasons else {}
+    parts = {"season": sum(seasons[1:], seasons[0])} if seasons else {}
     parts |= {"level": level} if level is not None else {}
     free = lambda name: name if name not in taken else f"{name} (baseline)"
     return tuple((free(name), scaled_by(made, size if name == "level" else 1.0))

@@ -40,7 +40,7 @@ def find_nodes(
             raise PrecisionError(f"{what} names {name!r}, which stands at the levels "
                                  f"{' and '.join(levels)}; name nodes by their path with "
                                  "build_hierarchy(..., qualify=True)")
-        found[name] = levels[0]
+        found[name], = levels
     return found
 
 # %% ../nbs/23b_beliefs.ipynb #d792bd1c
@@ -72,7 +72,7 @@ def to_decay(
     "From the whole line to decays: 0.99 sigmoid(.)."
     return tfb.Sigmoid(tf.zeros_like(like), MAX_DECAY * tf.ones_like(like))
 
-
+# %% ../nbs/23b_beliefs.ipynb #a3b5f998
 def of_half_life(
     like,  # as for `to_decay`
 ):         # bijector
@@ -148,7 +148,7 @@ def belief(
     if not isinstance(value, (tuple, list)):
         return Belief(float(centre(value)))
     low, high = sorted(map(float, map(centre, value)))
-    return Belief((low + high) / 2, (high - low) / (2 * special.ndtri(0.95)))
+    return Belief((low + high) / 2, float((high - low) / (2 * special.ndtri(0.95))))
 
 # %% ../nbs/23b_beliefs.ipynb #2b7932da
 def centre_belief(
@@ -179,7 +179,7 @@ def beliefs(
             if None in stated_by:
                 raise PrecisionError(f"Priors({stated_by[None]}) and Priors({field}) both speak "
                                      "of all nodes; say it once")
-            stated_by[None], top = field, hierarchy.levels[-1]
+            stated_by[None], top = field, hierarchy.top
             for node in hierarchy.names[top]:
                 named.setdefault(node, to_belief(value, node, top))
     return inherited(named, hierarchy, "Priors", rest)
@@ -203,7 +203,7 @@ def step_priors(
     "Mean and width of every node's step from its parent."
     _refuse_learnt_sd(sd, levels, hierarchy)
     sds = inherited(sd, hierarchy, "Priors", sd_default)
-    scales, top = inherited(spread, hierarchy, "Priors", spread_default), levels[-1]
+    scales, (*_, top) = inherited(spread, hierarchy, "Priors", spread_default), levels
     steps = [_step_to(above, level, hierarchy, believed, scales[level])
              for level, above in zip(levels, levels[1:])]
     widths = [own if b.sd is None else b.sd for b, own in zip(believed[top], sds[top])]
@@ -217,7 +217,7 @@ def _step_to(above, level, hierarchy, believed, scales) -> StepPrior:
         if b.sd is not None and b.sd != believed[above][p].sd:
             raise PrecisionError(f"Priors give {node!r} a range, but how far a {level} lies from "
                                  f"its {above} is learnt; give one number for {node!r}, or the "
-                                 f"range for its {hierarchy.levels[-1]}")
+                                 f"range for its {hierarchy.top}")
     centres, of_parents = (np.array([b.centre for b in believed[name]]) for name in (level, above))
     real = ~np.asarray(hierarchy.pass_through[level])
     return StepPrior(centres - of_parents[parent], np.array(scales, float) * real)
@@ -225,9 +225,10 @@ def _step_to(above, level, hierarchy, believed, scales) -> StepPrior:
 # %% ../nbs/23b_beliefs.ipynb #b06ebf0d
 def _refuse_learnt_sd(sd, levels, hierarchy):
     "Raise a `PrecisionError` for an sd of a node below the top."
+    *below, top = levels
     for node, level in find_nodes(sd if isinstance(sd, Mapping) else {}, hierarchy,
                                   "Priors(..._sd)").items():
-        if level in levels[:-1]:
+        if level in below:
             raise PrecisionError(f"Priors give {node!r} an sd, but how far a {level} lies from "
-                                 f"its {levels[-1]} is learnt; name its {levels[-1]}, or say its "
+                                 f"its {top} is learnt; name its {top}, or say its "
                                  f"spread")

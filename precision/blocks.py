@@ -146,6 +146,24 @@ def hyperprior(self: PooledPart, free, inputs):
     others = [name for name in self.sizes() if name not in of_nodes]
     return prior_density(others, self.prior(inputs), free)
 
+# %% ../nbs/24a_blocks.ipynb #26bca910
+@patch
+def centring(self: PooledPart, inputs, offset, gain):
+    "(information, location) for `pool`: what data know of the values; None: non-centred."
+    if not self.partially_centred:
+        return None, None
+    location, information = tf.unstack(inputs[f"{self.name}_centring"])
+    return information * gain * gain, (location - offset) / gain
+
+# %% ../nbs/24a_blocks.ipynb #8a5d16ad
+@patch
+def prior_variance(self: PooledPart, inputs):
+    "Of the bottom level's values [size], roughly: every step as wide as its spread is on average."
+    *below, top = tf.split(tf.square(inputs[f"{self.name}_prior"][1]), list(self.tree.sizes))
+    for k in reversed(range(len(below))):
+        top = of_parent(self.tree, k, top) + below[k]
+    return top
+
 # %% ../nbs/24a_blocks.ipynb #cb8e3412
 @patch
 def forward(self: PooledPart, free, inputs, state, offset=0.0, gain=1.0):
@@ -156,24 +174,6 @@ def forward(self: PooledPart, free, inputs, state, offset=0.0, gain=1.0):
     pooled = pool(self.tree, coordinates, steps, *self.centring(inputs, offset, gain), own_laws)
     state[self.name] = Placed(pooled, steps, offset, gain)
     return pooled.log_prior + self.hyperprior(free, inputs)
-
-# %% ../nbs/24a_blocks.ipynb #26bca910
-@patch
-def centring(self: PooledPart, inputs, offset, gain):
-    "(information, location) for `pool`: what data know of the values; None: non-centred."
-    if not self.partially_centred:
-        return None, None
-    location, information = tf.unstack(inputs[f"{self.name}_centring"])
-    return information * gain * gain, (location - offset) / gain
-
-
-@patch
-def prior_variance(self: PooledPart, inputs):
-    "Of the bottom level's values [size], roughly: every step as wide as its spread is on average."
-    *below, top = tf.split(tf.square(inputs[f"{self.name}_prior"][1]), list(self.tree.sizes))
-    for k in reversed(range(len(below))):
-        top = of_parent(self.tree, k, top) + below[k]
-    return top
 
 # %% ../nbs/24a_blocks.ipynb #ff6d57af
 @patch
@@ -204,11 +204,11 @@ def draw(self: PooledPart, rng, draws, inputs) -> dict:
         of_level[:, place.index] = place.stated.draw(rng, draws, numbers)
     return free
 
-
+# %% ../nbs/24a_blocks.ipynb #bfaea0af
 def _with_fresh_parents(self, state, rng):
     "The state with fresh values of the levels above the bottom."
     placed = state[self.name]
-    values = draw_parents(self.tree, placed.pooled.values[0], placed.steps, rng)
+    values = draw_parents(self.tree, placed.pooled.bottom, placed.steps, rng)
     return state | {self.name: placed._replace(pooled=replace(placed.pooled, values=values))}
 
 

@@ -165,7 +165,7 @@ def _ranked(judge, data, seed, among, sampling) -> dict:
 
 # %% ../nbs/62_calibration.ipynb #1a017fd7
 def calibrate(
-    mmm: MMM,
+    mmm: MMM,         # draws the worlds, and fits them unless `fit_with` does
     y,                # data whose exposure, controls and scale are used, as for `MMM.fit`
     U,                # exposure [T, N]
     Z=None,           # controls [T, J]
@@ -174,7 +174,7 @@ def calibrate(
     sets=100,         # data sets to draw and fit
     ranked_among=99,  # draws of each fit, evenly spaced
     fit_with=None,    # another `MMM` of the same hierarchy, to see what a wrong model does
-    seed=0,
+    seed=0,           # the same seed gives the same worlds and draws
     progress=True,    # show a progress bar over the data sets
     **sampling,       # as for `run_nuts`: chains, warmup, draws, target_accept, ...
 ) -> Ranks:

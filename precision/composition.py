@@ -23,7 +23,7 @@ def rooted(
 ) -> Tree:         # of one level more, `ROOT`
     "Every level of the hierarchy below one root."
     plain, alone = Tree.of(h), {(level, node) for node, (level, *_) in stated.items()}
-    above = (*plain.parents, (0,) * h.size(h.levels[-1]))
+    above = (*plain.parents, (0,) * h.size(h.top))
     parents = tuple(
         tuple(-1 if (level, node) in alone else p for node, p in zip(h.names[level], of_level))
         for level, of_level in zip(h.levels, above))
@@ -47,7 +47,7 @@ def rooted_flat(
     stated: dict,  # as for `rooted`
 ) -> Tree:         # of lines, and of the root beside the nodes that stand alone
     "Every line below the root, or below the node above it that stands alone."
-    bottom = h.levels[0]
+    bottom = h.bottom
     higher = [node for node, (level, *_) in stated.items() if level != bottom]
     of = {leaf: 1 + k for k, node in enumerate(higher)
           for leaf in h.descendants(node, stated[node][0])}
@@ -66,9 +66,9 @@ def lines_below(
     stated: dict,  # {node: (level, ...)} of nodes that stand alone
 ) -> tuple:        # [N, size] 0/1 for every level of the tree
     "Which lines are below a node, at every level of the tree."
-    of = lambda node, level: h.matrix(h.levels[0], level)[:, h.names[level].index(node)]
+    of = lambda node, level: h.matrix(h.bottom, level)[:, h.names[level].index(node)]
     top = [of(node, level) for node, (level, *_) in stated.items() if level not in tree.levels]
-    return (*(h.matrix(h.levels[0], level) for level in tree.levels[:-1]),
+    return (*(h.matrix(h.bottom, level) for level in tree.levels[:-1]),
             np.stack([np.ones(h.num_tacticals), *top], axis=1))
 
 # %% ../nbs/25a_composition.ipynb #ffb3a47a
@@ -89,7 +89,7 @@ def unit_of_each(
 ) -> np.ndarray:    # [N]: 0 for currency, one a channel where it is organic
     "A number for the unit of every line's exposure."
     h = data.hierarchy
-    channel = h.parent_index(h.levels[0], h.levels[-1])
+    channel = h.parent_index(h.bottom, h.top)
     paid = np.zeros(len(channel)) if data.spend is None else data.spend.sum(axis=0)
     return np.where(np.bincount(channel, paid)[channel] > 0, 0, 1 + channel)
 
@@ -101,7 +101,7 @@ def expectations(
 ) -> list:           # {name: array} of every level but the top: see below
     "What the expected shares of siblings are made of."
     h, unit = data.hierarchy, unit_of_each(data)
-    channels = h.matrix(h.levels[0], h.levels[-1])
+    channels = h.matrix(h.bottom, h.top)
     return [_of_level(below, above, parents, unit, channels, data)
             for below, above, parents in zip(leaves, leaves[1:], tree.parents)]
 

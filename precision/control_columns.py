@@ -128,11 +128,6 @@ def at(
     columns = {name: made[self.recipe[name]][name] for name in self.frame}
     return replace(self, frame=pd.DataFrame(columns, index=dates))
 
-# %% ../nbs/11b_control_columns.ipynb #ce953e99
-def _ends(controls):
-    index = controls.frame.index
-    return f"{len(index)} periods from {written(index[0])} to {written(index[-1])}"
-
 # %% ../nbs/11b_control_columns.ipynb #4838978b
 def _side_by_side(left, right):
     "Two sets of controls as one."
@@ -148,6 +143,11 @@ def _side_by_side(left, right):
                                  "leave it out")
     return Controls(pd.concat([left.frame, right.frame], axis=1), left.unit_sd | right.unit_sd,
                     left.recipe | right.recipe, left.notes + right.notes)
+
+# %% ../nbs/11b_control_columns.ipynb #ce953e99
+def _ends(controls):
+    index = controls.frame.index
+    return f"{len(index)} periods from {written(index[0])} to {written(index[-1])}"
 
 # %% ../nbs/11b_control_columns.ipynb #263c3187
 @patch

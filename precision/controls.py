@@ -93,7 +93,7 @@ def _check_year(calendar, year):
         raise PrecisionError("the index holds integers, so the prior needs to know how many make "
                              f"a year: year=52 for weeks; got {year!r}")
 
-
+# %% ../nbs/14_controls.ipynb #ec7c9e10
 def _years(dates, start, year):
     "Years since a period, [T]."
     dates = _stamps(dates)

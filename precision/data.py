@@ -42,6 +42,13 @@ def _labels(index):
     index = starts_of(index)
     return (index.as_unit("ns") if isinstance(index, pd.DatetimeIndex) else index).rename("time")
 
+# %% ../nbs/12_data.ipynb #d307ef80
+def _name_of(y) -> str:
+    "The name that the outcome came with; \"\" where it has none."
+    alone = isinstance(y, pd.DataFrame) and y.shape[1] == 1
+    name = y.columns[0] if alone else getattr(y, "name", None)
+    return name if isinstance(name, str) else ""
+
 # %% ../nbs/12_data.ipynb #8a3d6447
 def _exposure(U, what, tacticals, index):
     U = _as_frame(U, what, tacticals, index)
@@ -49,7 +56,7 @@ def _exposure(U, what, tacticals, index):
     _refuse_negative(U, "exposure" if what.startswith("U") else what)
     return U[tacticals]
 
-
+# %% ../nbs/12_data.ipynb #803965c4
 def _spend(spend, tacticals, index):
     spend = _as_frame(spend, "spend", tacticals, index)
     check_names(list(spend.columns), tacticals, "columns of spend", complete=False)
@@ -80,15 +87,14 @@ def _controls(Z, index, hierarchy):
 # %% ../nbs/12_data.ipynb #40e48a76
 def _check_spend(hierarchy, U, spend):
     "Spend and exposure must agree, tactical by tactical and channel by channel."
-    tactical, channel = hierarchy.levels[0], hierarchy.levels[-1]
+    channel = hierarchy.top
     paid, shown = spend.sum() > 0, U.sum() > 0
     for name in spend.columns[paid & ~shown]:
         raise PrecisionError(f"{name!r} has spend but no exposure in any period; give its exposure "
                              "or set its spend to 0")
-    parent = [hierarchy.names[channel][i] for i in hierarchy.parent_index(tactical, channel)]
-    for name, family in zip(U.columns, parent):
-        siblings = [n for n, c in zip(U.columns, parent) if c == family and paid[n]]
-        if shown[name] and not paid[name] and siblings:
+    for name in U.columns[shown & ~paid]:
+        family = hierarchy.path(name, hierarchy.bottom)[0]
+        if siblings := [n for n in hierarchy.descendants(family, channel) if paid[n]]:
             raise PrecisionError(f"{name!r} has exposure but no spend, while {siblings[0]!r} of "
                                  f"the same {channel} {family!r} has spend; give the spend of "
                                  f"both, or of none to treat {family!r} as organic")
@@ -105,13 +111,6 @@ def _check_order(U, others, tacticals):
                                  f"the tree ({tacticals[0]!r} first), while U has names, in "
                                  f"another order ({U.columns[0]!r} first); give {what} names: "
                                  f"pandas.DataFrame({what}, columns=U.columns)")
-
-# %% ../nbs/12_data.ipynb #d307ef80
-def _name_of(y) -> str:
-    "The name that the outcome came with; \"\" where it has none."
-    alone = isinstance(y, pd.DataFrame) and y.shape[1] == 1
-    name = y.columns[0] if alone else getattr(y, "name", None)
-    return name if isinstance(name, str) else ""
 
 # %% ../nbs/12_data.ipynb #0d52b5ea
 MIN_PERIODS = 8

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from functools import partial
 from numbers import Integral
+from typing import NamedTuple
 
 import holidays as public_holidays
 import numpy as np
@@ -31,8 +32,14 @@ def _refuse_undated(dates, calendar, label):
                              "the period that ends there; say label='end'")
 
 # %% ../nbs/12b_days.ipynb #553687a6
+class _Spans(NamedTuple):
+    "The days of every period."
+    first: np.ndarray  # first day [T]
+    end: np.ndarray    # day after the last [T]
+
+# %% ../nbs/12b_days.ipynb #090dd925
 def _spans(dates, calendar, label):
-    "(first day, day after the last) of every period, as days [T]."
+    "The days of every period."
     shifts = choose("label", label, {"start": (0, 1), "end": (-1, 0)})
     if calendar.unit == "number":
         raise PrecisionError("holidays and events fall on dates, and the index holds integers; "
@@ -44,7 +51,7 @@ def _spans(dates, calendar, label):
                              f"{calendar.step} apart from {calendar.start}")
     _refuse_undated(dates, calendar, label)
     first, last = (edge.to_numpy().astype("datetime64[D]") for edge in edges)
-    return (first, last) if label == "start" else (first + ONE_DAY, last + ONE_DAY)
+    return _Spans(first, last) if label == "start" else _Spans(first + ONE_DAY, last + ONE_DAY)
 
 # %% ../nbs/12b_days.ipynb #da9a2a87
 def _count(days, spans):
@@ -72,7 +79,7 @@ def _holiday_columns(dates, calendar, columns, place, window, label):
     "Columns {name of column: names of its holidays, or None for all}, counting days."
     before, after = window
     spans = _spans(dates, calendar, label)
-    days = _days_by_name(spans[0][0] - after * ONE_DAY, spans[1][-1] + before * ONE_DAY, *place)
+    days = _days_by_name(spans.first[0] - after * ONE_DAY, spans.end[-1] + before * ONE_DAY, *place)
     around = np.arange(-before, after + 1) * ONE_DAY
     counts = {}
     for column, names in columns.items():
@@ -91,7 +98,7 @@ def _country_hint(country):
         close = difflib.get_close_matches(folded, codes, n=1, cutoff=0.8)
     return f" Did you mean {codes[close[0]]!r}?" if close and close[0] in codes else ""
 
-
+# %% ../nbs/12b_days.ipynb #a0d78193
 def _in_words(thing) -> str:
     "A word in quotes, or what stands in its place."
     return repr(thing) if isinstance(thing, str) else f"a {type(thing).__name__}"
@@ -155,6 +162,19 @@ def _learnable(counts, country, named, together):
         notes.append(f"{without} every period holds as many: {', '.join(same)}")
     return left, notes
 
+# %% ../nbs/12b_days.ipynb #efcb4763
+def _chosen(names, known, country):
+    "The holidays that were asked for, all where none was; raises for one that is not known."
+    chosen = names
+    if names is None:
+        chosen = known
+    elif isinstance(names, str):
+        chosen = [names]
+    elif np.iterable(names):
+        chosen = list(names)
+    check_names(chosen, known, f"holidays of {country}", complete=False)
+    return chosen
+
 # %% ../nbs/12b_days.ipynb #d6a62646
 def holidays(
     dates: pd.Index,         # index of the data: days, weeks, months, ...
@@ -170,8 +190,8 @@ def holidays(
     "Public holidays of a country: how many of their days fall into each period."
     _refuse_place(country, subdivision, language)
     window, place, calendar = _window(window), (country, subdivision, language), Calendar.of(dates)
-    first, last = _spans(dates, calendar, label)
-    known = list(_days_by_name(first[0], last[-1], *place))
+    spans = _spans(dates, calendar, label)
+    known = list(_days_by_name(spans.first[0], spans.end[-1], *place))
     chosen = _chosen(names, known, country)
     make = partial(_holiday_columns, calendar=calendar, place=place, window=window, label=label)
     counts = make(dates, columns={name: (name,) for name in chosen})
@@ -181,19 +201,6 @@ def holidays(
         one = f"holidays_{country}" + (f"-{subdivision}" if subdivision else "")
         columns = {one: None if names is None else tuple(chosen)}
     return Controls.made(partial(make, columns=columns), dates, check_sd(sd, "holidays"), notes)
-
-# %% ../nbs/12b_days.ipynb #efcb4763
-def _chosen(names, known, country):
-    "The holidays that were asked for, all where none was; raises for one that is not known."
-    chosen = names
-    if names is None:
-        chosen = known
-    elif isinstance(names, str):
-        chosen = [names]
-    elif np.iterable(names):
-        chosen = list(names)
-    check_names(chosen, known, f"holidays of {country}", complete=False)
-    return chosen
 
 # %% ../nbs/12b_days.ipynb #12b1b27a
 def _day(when, name, end=False):
@@ -205,8 +212,14 @@ def _day(when, name, end=False):
     return np.datetime64(stamp, "D")
 
 # %% ../nbs/12b_days.ipynb #60d4358f
+class _Piece(NamedTuple):
+    "One stretch of an event."
+    first: np.datetime64        # day
+    last: np.datetime64 | None  # day; None: a pulse, in the period that holds `first`
+
+# %% ../nbs/12b_days.ipynb #8a2d9197
 def _pieces(when, name):
-    "An event as a tuple of (first day, last day); the last is None for a pulse."
+    "An event as a tuple of its pieces."
     if isinstance(when, tuple):
         if len(when) != 2:
             raise PrecisionError(f"the event {name!r} has {when!r}; a range is (first day, last "
@@ -214,19 +227,19 @@ def _pieces(when, name):
         first, last = _day(when[0], name), _day(when[1], name, end=True)
         if last < first:
             raise PrecisionError(f"the event {name!r} ends on {last}, before it begins on {first}")
-        return ((first, last),)
+        return (_Piece(first, last),)
     if isinstance(when, (list, pd.Index, pd.Series, np.ndarray)):
         if not len(when):
             raise PrecisionError(f"the event {name!r} has no date")
         return tuple(piece for part in when for piece in _pieces(part, name))
     first, last = _day(when, name), _day(when, name, end=True)  # a month is all of its days
-    return ((first, None if first == last else last),)
+    return (_Piece(first, None if first == last else last),)
 
 # %% ../nbs/12b_days.ipynb #0856029d
 def _event_columns(dates, calendar, events, label):
     "Pulses counted, and the share of each period that ranges cover."
     spans = _spans(dates, calendar, label)
-    length = (spans[1] - spans[0]).astype(int)
+    length = (spans.end - spans.first).astype(int)
     columns = {}
     for name, pieces in events.items():
         pulses = [first for first, last in pieces if last is None]
@@ -238,8 +251,8 @@ def _event_columns(dates, calendar, events, label):
 # %% ../nbs/12b_days.ipynb #ebc952ee
 def _outside(name, pieces, first, end):
     "A note on the dates of an event that lie outside the data; an error where all do."
-    out = [a if b is None else f"{a} to {b}" for a, b in pieces
-           if (a if b is None else b) < first or a >= end]
+    out = [p.first if p.last is None else f"{p.first} to {p.last}" for p in pieces
+           if (p.first if p.last is None else p.last) < first or p.first >= end]
     if len(out) == len(pieces):
         raise PrecisionError(f"the event {name!r} ({out[0]}) lies outside the data, which run from "
                              f"{first} to {end - ONE_DAY}; check its year")
@@ -259,9 +272,9 @@ def events(
                              f"{when!r:.80}")
     calendar = Calendar.of(dates)
     pieces = {name: _pieces(value, name) for name, value in when.items()}
-    first, last = _spans(dates, calendar, label)
+    spans = _spans(dates, calendar, label)
     notes = [note for name, value in pieces.items()
-             for note in _outside(name, value, first[0], last[-1])]
+             for note in _outside(name, value, spans.first[0], spans.end[-1])]
     recipe = partial(_event_columns, calendar=calendar, events=pieces, label=label)
     made = Controls.made(recipe, dates, check_sd(sd, "events"), notes)
     for name in made.frame:

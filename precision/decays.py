@@ -83,7 +83,7 @@ class NestedDecay(Decay):
 
     def forward(self, free, inputs, state):
         log_prior = self.part.forward(free, inputs, state)
-        values = state["decay"].pooled.values[0]
+        values = state["decay"].pooled.bottom
         self.add_rate(to_decay(values).forward(values), inputs, state)
         return log_prior
 
@@ -137,7 +137,7 @@ class BetaDecay(IndependentDecay):
         "alpha and beta of all tacticals, [N] each."
         h, both = self.hierarchy, zip(self.stated(priors), ("decay_alpha", "decay_beta"),
                                       (2.0, 5.0))
-        return [np.array(inherited(value, h, f"Priors({field})", rest)[h.levels[0]], float)
+        return [np.array(inherited(value, h, f"Priors({field})", rest)[h.bottom], float)
                 for value, field, rest in both]
 
     def stated(self, priors):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'WEIGHTS', 'EFFECTS', 'SparsePart', 'sparsity_of', 'Weights', 'ExposureWeights', 'LearntWeights',
-           'PositiveEffect', 'RealEffect']
+           'PooledEffect', 'PositiveEffect', 'RealEffect']
 
 # %% ../nbs/26_effects.ipynb #b0ced7f3
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Weights(TreeBlock):
 def log_ratio(self: Weights, inputs, state):
     "log(omega / w) of every tactical, [..., N]; 0 where there is no exposure."
     h, exponent, log_share = self.hierarchy, self.of(inputs, state), inputs["log_share"]
-    in_channel = tf.constant(h.matrix(h.levels[0], h.levels[-1]), log_share.dtype)
+    in_channel = tf.constant(h.matrix(h.bottom, h.top), log_share.dtype)
     weight = tf.exp(exponent * log_share) * inputs["counted"]
     total = tf.linalg.matvec(in_channel, weight, transpose_a=True)
     log_total = tf.linalg.matvec(in_channel, tf.math.log(tf.maximum(total, 1e-30)))
@@ -118,20 +118,19 @@ WEIGHTS = {"exposure": ExposureWeights, "equal": lambda h: Weights(h, 0.0), "lea
 
 # %% ../nbs/26_effects.ipynb #83d02b4d
 @dataclass(frozen=True)
-class PositiveEffect(TreeBlock):
-    "More exposure never sells less: efficiencies are log normal."
+class PooledEffect(TreeBlock):
+    "What efficiencies and totals have in common: a pooled tree, and weights."
     part: PooledPart                # named "effect"
-    weights: Weights | None = None  # of tacticals in their channel; by default their exposure
-    centre, spread, link = np.log(0.8), 0.8, tfb.Exp()
+    weights: Weights | None = None  # of lines among their siblings; by default their exposure
 
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, "weights", self.weights or ExposureWeights(self.hierarchy))
 
     @property
-    def listens_to(self):
-        sparse = ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
-        return ("effect_centre", "effect_sd", "effect_spread", *sparse)
+    def sparse_fields(self) -> tuple:
+        "What a sparse tree reads of `Priors` beside the others."
+        return ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
 
     def sizes(self):
         return self.part.sizes() | self.weights.sizes()
@@ -139,16 +138,54 @@ class PositiveEffect(TreeBlock):
     def draw(self, rng, draws, inputs):
         return self.part.draw(rng, draws, inputs) | self.weights.draw(rng, draws, inputs)
 
+# %% ../nbs/26_effects.ipynb #45f6b66e
+@patch
+def _below(self: PooledEffect, dtype):
+    "[N, size] 0/1: which tacticals are below a node of the tree's bottom level."
+    return tf.constant(self.hierarchy.matrix(self.tree.bottom, self.part.tree.bottom), dtype)
+
+# %% ../nbs/26_effects.ipynb #d81433ce
+@patch
+def to_tacticals(self: PooledEffect, values):
+    "From the tree's bottom level to tacticals, [..., N]."
+    if self.part.tree.bottom == self.tree.bottom:
+        return values
+    return tf.linalg.matvec(self._below(values.dtype), values)
+
+# %% ../nbs/26_effects.ipynb #5c3d8dfa
+@patch
+def to_tree(self: PooledEffect, values, inputs):
+    "From tacticals [..., N] to the tree's bottom level: their average, weighted by exposure."
+    if self.part.tree.bottom == self.tree.bottom:
+        return values
+    return tf.linalg.matvec(self._below(values.dtype), inputs["share"] * values, transpose_a=True)
+
+# %% ../nbs/26_effects.ipynb #3a152562
+@patch
+def movement_scale(self: PooledEffect, log_movement):
+    "(offset, gain) from the pooled value to the movement; log_movement is that of a value of 1."
+    return log_movement, 1.0
+
+# %% ../nbs/26_effects.ipynb #375d399c
+@dataclass(frozen=True)
+class PositiveEffect(PooledEffect):
+    "More exposure never sells less: efficiencies are log normal."
+    centre, spread, link = np.log(0.8), 0.8, tfb.Exp()
+
+    @property
+    def listens_to(self):
+        return ("effect_centre", "effect_sd", "effect_spread", *self.sparse_fields)
+
 # %% ../nbs/26_effects.ipynb #0f9b52a9
 @patch
 def inputs(self: PositiveEffect, data, priors):
     "Arrays of the steps, the weights, and which nodes of the tree have exposure."
-    h, bottom = self.hierarchy, self.part.tree.levels[0]
+    h = self.hierarchy
     to_belief = lambda value, node, level: self.channel_of(node, level) and centre_belief(value)
     believed = beliefs({"effect_centre": (priors.effect_centre, to_belief)}, h, Belief(self.centre))
     steps = step_priors(self.part.tree.levels, h, believed, priors.effect_sd, priors.effect_spread,
                         self.spread)
-    exposed = data.share @ h.matrix(h.levels[0], bottom) > 0
+    exposed = data.share @ h.matrix(self.tree.bottom, self.part.tree.bottom) > 0
     own = {"share": data.share, "effect_exposed": exposed.astype(float)}
     return (self.part.inputs(steps) | sparsity_of(self.part, priors)
             | self.weights.inputs(data, priors) | own)
@@ -157,42 +194,13 @@ def inputs(self: PositiveEffect, data, priors):
 @patch
 def channel_of(self: PositiveEffect, node, level):
     "The channel of a node whose effect was stated."
-    top = self.hierarchy.levels[-1]
+    top = self.tree.top
     if level != top and not isinstance(self.weights, ExposureWeights):
         raise PrecisionError(f"Priors speak of the effect of {node!r}, but without "
                              f"weights='exposure' what is pooled below the {top} is not its "
                              f"efficiency; say it of its {top} "
                              f"{self.hierarchy.path(node, level)[0]!r}")
     return self.hierarchy.path(node, level)[0]
-
-# %% ../nbs/26_effects.ipynb #d81433ce
-@patch
-def to_tacticals(self: PositiveEffect, values):
-    "From the tree's bottom level to tacticals, [..., N]."
-    if self.part.tree.levels[0] == self.hierarchy.levels[0]:
-        return values
-    return tf.linalg.matvec(self._below(values.dtype), values)
-
-# %% ../nbs/26_effects.ipynb #5c3d8dfa
-@patch
-def to_tree(self: PositiveEffect, values, inputs):
-    "From tacticals [..., N] to the tree's bottom level: their average, weighted by exposure."
-    if self.part.tree.levels[0] == self.hierarchy.levels[0]:
-        return values
-    return tf.linalg.matvec(self._below(values.dtype), inputs["share"] * values, transpose_a=True)
-
-# %% ../nbs/26_effects.ipynb #45f6b66e
-@patch
-def _below(self: PositiveEffect, dtype):
-    "[N, size] 0/1: which tacticals are below a node of the tree's bottom level."
-    return tf.constant(self.hierarchy.matrix(self.hierarchy.levels[0], self.part.tree.levels[0]),
-                       dtype)
-
-# %% ../nbs/26_effects.ipynb #3a152562
-@patch
-def movement_scale(self: PositiveEffect, log_movement):
-    "(offset, gain) from the pooled value to the movement; log_movement is that of a value of 1."
-    return log_movement, 1.0
 
 # %% ../nbs/26_effects.ipynb #096a48af
 @patch
@@ -203,7 +211,7 @@ def forward(self: PositiveEffect, free, inputs, state):
     scale = self.movement_scale(self.to_tree(state["log_movement"] + log_ratio, inputs))
     log_prior += self.part.forward(free, inputs, state, *scale)
     state["ratio"] = tf.exp(log_ratio)
-    values = self.link.forward(state["effect"].pooled.values[0])
+    values = self.link.forward(state["effect"].pooled.bottom)
     state["efficiency"] = self.to_tacticals(values) * state["ratio"]
     state["size"] = state["efficiency"] * inputs["share"]
     return log_prior
@@ -233,7 +241,7 @@ def report(self: PositiveEffect, state):
     tree = self.part.tree
     pooled = {f"effect_{level}": self.link.forward(value)
               for level, value in zip(tree.levels, state["effect"].pooled.values)}
-    each = f"effect_{self.hierarchy.levels[0]}"
+    each = f"effect_{self.tree.bottom}"
     if each in pooled or not isinstance(self.weights, ExposureWeights):
         pooled[each] = state["efficiency"]
     return pooled | self.weights.report(state)

@@ -233,7 +233,7 @@ def _index_of(result, files) -> dict:
 def load(
     cls: EnsembleResult,
     path,  # of a folder that `save` wrote
-) -> EnsembleResult:
+) -> EnsembleResult:  # raises `PrecisionError` for a folder that is damaged
     "Read a folder that `save` wrote."
     index = _read_index(path)
     fits = {entry["name"]: Fit.load(Path(path) / entry["file"]) for entry in index["metrics"]}

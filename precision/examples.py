@@ -13,6 +13,7 @@ import pandas as pd
 
 from .errors import choose
 from .hierarchy import Hierarchy, build_hierarchy
+from .periods import written
 
 # %% ../nbs/16_examples.ipynb #c5d4f9e9
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class KnownTruth:
     contributions: pd.DataFrame  # what each tactical brought, [time, tactical], units of y
     parameters: pd.DataFrame     # by tactical: decay per period, saturation and size of its curve
 
-
+# %% ../nbs/16_examples.ipynb #01d38c10
 @dataclass(frozen=True, eq=False, repr=False)
 class Example:
     "Data ready for a fit: `MMM(e.hierarchy).fit(e.y, e.U, e.Z, e.spend)`."
@@ -35,10 +36,10 @@ class Example:
     about: str                   # in a sentence: whose they are, units, licence
 
     def __repr__(self):
-        h, first, last = self.hierarchy, *self.y.index[[0, -1]]
+        h, first, last = self.hierarchy, *map(written, self.y.index[[0, -1]])
         known = "truth unknown" if self.truth is None else "truth known"
-        size = f"{h.num_tacticals} tacticals in {h.size(h.levels[-1])} {h.levels[-1]}s"
-        span = f"{len(self.y)} weeks, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+        size = f"{h.num_tacticals} tacticals in {h.size(h.top)} {h.top}s"
+        span = f"{len(self.y)} weeks, {first} to {last}"
         return f"{self.name}: {span}; {size}; {known}. {self.about}"
 
 # %% ../nbs/16_examples.ipynb #5f19597e
@@ -71,7 +72,7 @@ ROBYN_EXPOSURE = {"tv_S": "tv", "ooh_S": "billboards", "print_S": "print", "face
 ROBYN_SPEND = {"tv_S": "tv", "ooh_S": "billboards", "print_S": "print", "facebook_S": "facebook",
                "search_S": "search"}
 
-
+# %% ../nbs/16_examples.ipynb #a55e14f6
 def _robyn_weekly() -> Example:
     "208 weeks, 3 channels, 6 tacticals; spend, impressions and clicks are the exposures."
     table = _read("robyn_weekly.csv")

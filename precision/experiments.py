@@ -38,8 +38,8 @@ class LiftTest:
     node: str                    # channel, platform or tactical
     start: object                # first changed period: a date in it, "2024-05-31", or its number
     end: object                  # last changed period
-    lift: float                  # outcome with the change less outcome as it was, sum, units of y
-    se: float                    # its standard error, units of y
+    lift: float                  # outcome with the change less outcome as it was, summed over time
+    se: float                    # its standard error, in the unit of the outcome, > 0
     change: float | None = None  # of the node's exposure: -1 switched off, 0.5 half as much again
     added: float | None = None   # instead: exposure added per period, split as the node's mean is
     until: object = None         # last period whose outcome was counted; by default `end`
@@ -49,7 +49,7 @@ class LiftTest:
 class CostTarget:
     "What a unit of outcome is thought to cost: spend over contribution, in all periods together."
     node: str    # channel, platform or tactical with spend
-    cost: float  # currency per unit of y
+    cost: float  # currency per unit of the outcome, > 0
     se: float    # its standard error, in the same unit
 
 # %% ../nbs/29_experiments.ipynb #8e4cc0b8
@@ -57,7 +57,7 @@ def _label(one) -> str:
     window = f" from {one.start}" if isinstance(one, LiftTest) else ""
     return f"{type(one).__name__} of {one.node!r}" + window
 
-
+# %% ../nbs/29_experiments.ipynb #2e0833bd
 def _check_numbers(one, hierarchy):
     "Whether node and numbers of an experiment are a node and numbers."
     find_nodes([one.node], hierarchy, type(one).__name__)
@@ -87,7 +87,7 @@ def _edges(time) -> pd.Index:
         return calendar.dates(places - 1) + pd.Timedelta(days=1)
     return calendar.dates(places)
 
-
+# %% ../nbs/29_experiments.ipynb #4197356c
 def _day(label):
     return label.date() if isinstance(label, pd.Timestamp) else label
 
@@ -230,7 +230,7 @@ class LiftTests(TreeBlock):
     tests: tuple = field(compare=False, repr=False)          # of `LiftTest`
 
     def log_likelihood(self, inputs, state):
-        lift, (measured, se) = self.lifts(inputs, state), tf.unstack(inputs["lift_told"])
+        lift, (measured, se) = self.lifts(inputs, state), tf.unstack(inputs["lift_measured"])
         return tf.reduce_sum(tfd.Normal(lift, se).log_prob(measured), axis=-1)
 
 # %% ../nbs/29_experiments.ipynb #751e5e86
@@ -247,9 +247,10 @@ def _worlds(block, pairs, windows, data):
         age[p] += len(data.x) - len(data.y) + first + np.arange(length)
     return worlds, age
 
-
+# %% ../nbs/29_experiments.ipynb #318b7587
 @patch
 def inputs(self: LiftTests, data, priors):
+    "Adstock of both worlds, what was measured, and which pair is of which test and line."
     tests, tree = self.tests, self.hierarchy
     pairs = [(k, i) for k, test in enumerate(tests) for i in members(test.node, tree)]
     of_test, of_line = ([pair[at] for pair in pairs] for at in (0, 1))
@@ -257,7 +258,7 @@ def inputs(self: LiftTests, data, priors):
     learns = self.media.learns_past
     past = {"lift_before": data.before[of_line], "lift_age": age} if learns else {}
     return past | {"lift_worlds": worlds,
-                   "lift_told": np.array([[test.lift, test.se] for test in tests]).T / data.y_sd,
+                   "lift_measured": np.transpose([(t.lift, t.se) for t in tests]) / data.y_sd,
                    "lift_tactical": np.eye(tree.num_tacticals)[of_line],
                    "lift_test": np.eye(len(tests))[of_test]}
 
@@ -293,11 +294,11 @@ class CostTargets(TreeBlock):
         spend = data.spend.sum(axis=0)
         paid = groups * (spend > 0)  # organic tacticals have no cost
         stated = np.array([[t.cost, t.se] for t in self.targets]).T
-        return {"cost_told": stated * data.y_sd / (groups @ spend), "cost_node": paid}
+        return {"cost_stated": stated * data.y_sd / (groups @ spend), "cost_node": paid}
 
     def log_likelihood(self, inputs, state):
         contribution = tf.linalg.matvec(inputs["cost_node"], self.media.totals(inputs, state))
-        cost, se = tf.unstack(inputs["cost_told"])
+        cost, se = tf.unstack(inputs["cost_stated"])
         return tf.reduce_sum(tfd.Normal(1 / contribution, se).log_prob(cost), axis=-1)
 
 # %% ../nbs/29_experiments.ipynb #7fef1094

@@ -46,6 +46,21 @@ def _refuse_text(values, what, column, index):
         raise PrecisionError(f"{what}{column} holds {cell!r} at row {written(index[row])}, where a "
                              f"number belongs; {remedy}")
 
+# %% ../nbs/11a_frames.ipynb #c9e38103
+def _refuse_missing(numbers, what, column, index):
+    "Raise for a number that is missing, infinite, or beyond what can be squared."
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        row = int(np.argmax(bad))
+        kind = "a missing value (NaN)" if np.isnan(numbers[row]) else "an infinite value"
+        raise PrecisionError(f"{what}{column} has {kind} at row {written(index[row])} (bad rows: "
+                             f"{bad.sum()}); fill or remove it on purpose: Precision never does so "
+                             "silently")
+    largest = np.abs(numbers).max(initial=0)
+    if largest and not 1e-100 < largest < 1e100:
+        raise PrecisionError(f"{what}{column} reaches {largest:g}, beyond what arithmetic can "
+                             "square; change its unit")
+
 # %% ../nbs/11a_frames.ipynb #beb71d3e
 def _as_numbers(values, what, column, index):
     "One column as floats, or an error that names the first bad cell."
@@ -62,21 +77,6 @@ def _as_numbers(values, what, column, index):
     _refuse_missing(numbers, what, column, index)
     return numbers
 
-# %% ../nbs/11a_frames.ipynb #c9e38103
-def _refuse_missing(numbers, what, column, index):
-    "Raise for a number that is missing, infinite, or beyond what can be squared."
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row = int(np.argmax(bad))
-        kind = "a missing value (NaN)" if np.isnan(numbers[row]) else "an infinite value"
-        raise PrecisionError(f"{what}{column} has {kind} at row {written(index[row])} (bad rows: "
-                             f"{bad.sum()}); fill or remove it on purpose: Precision never does so "
-                             "silently")
-    largest = np.abs(numbers).max(initial=0)
-    if largest and not 1e-100 < largest < 1e100:
-        raise PrecisionError(f"{what}{column} reaches {largest:g}, beyond what arithmetic can "
-                             "square; change its unit")
-
 # %% ../nbs/11a_frames.ipynb #70ea1de2
 def _refuse_negative(frame, what):
     for name, column in frame.items():
@@ -86,7 +86,7 @@ def _refuse_negative(frame, what):
                                  f"{what} is zero or more. Book corrections in the period they "
                                  "belong to")
 
-
+# %% ../nbs/11a_frames.ipynb #f7238f31
 def _refuse_constant(values, name, what):
     if len(values) and np.ptp(values) <= 1e-12 * np.abs(values).max():
         raise PrecisionError(f"{what}{name} is constant ({values[0]:g} in every period), so "

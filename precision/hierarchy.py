@@ -66,27 +66,20 @@ def draw(
 def _nodes(self: Hierarchy) -> tuple:
     return nodes_of(self.rows)
 
-
-@patch
-def _level(self: Hierarchy, level) -> int:
-    "The position of a level, 0 at the bottom."
-    return choose("level", level, {level: k for k, level in enumerate(self.levels)})
-
-
+# %% ../nbs/01_hierarchy.ipynb #539804b6
 @patch
 @property
 def names(self: Hierarchy) -> dict:
     "Level -> list of its nodes, in order."
     return {level: list(nodes) for level, nodes in zip(self.levels, self._nodes)}
 
-# %% ../nbs/01_hierarchy.ipynb #610dc140
+# %% ../nbs/01_hierarchy.ipynb #83b5613a
 @patch
-@property
-def leaves(self: Hierarchy) -> list:
-    "Names of the bottom level, whatever that level is called: the columns that a model expects."
-    return list(self._nodes[0])
+def _level(self: Hierarchy, level) -> int:
+    "The position of a level, 0 at the bottom."
+    return choose("level", level, {level: k for k, level in enumerate(self.levels)})
 
-
+# %% ../nbs/01_hierarchy.ipynb #610dc140
 @patch
 def size(
     self: Hierarchy,
@@ -94,6 +87,27 @@ def size(
 ) -> int:        # at least 1
     "Number of nodes at `level`, pass-through nodes included."
     return len(self._nodes[self._level(level)])
+
+# %% ../nbs/01_hierarchy.ipynb #8268a207
+@patch
+@property
+def bottom(self: Hierarchy) -> str:
+    "Name of the lowest level: its nodes are the leaves, a column of data each."
+    return self.levels[0]
+
+
+@patch
+@property
+def top(self: Hierarchy) -> str:
+    "Name of the highest level, by which results are shown unless another is asked for."
+    return self.levels[-1]
+
+# %% ../nbs/01_hierarchy.ipynb #d1b194e3
+@patch
+@property
+def leaves(self: Hierarchy) -> list:
+    "Names of the bottom level, whatever that level is called: the columns that a model expects."
+    return list(self._nodes[0])
 
 # %% ../nbs/01_hierarchy.ipynb #459bbb34
 @patch
@@ -209,7 +223,7 @@ def to_frame(self: Hierarchy) -> pd.DataFrame:
     "One row a leaf, one column a level, from the top at the left to the leaf at the right."
     return pd.DataFrame(self.rows, columns=list(self.levels))[list(reversed(self.levels))]
 
-
+# %% ../nbs/01_hierarchy.ipynb #836b5c6d
 @patch
 @classmethod
 def from_frame(

@@ -6,7 +6,7 @@
 __all__ = ['DECAY', 'PAST', 'CURVE', 'EXPONENT', 'EFFECT', 'ERRORS', 'RESIDUAL', 'LINES', 'nested_decay', 'beta_decay',
            'half_life_decay', 'learnt_past', 'adstock', 'straight', 'level_of_curve', 'level_and_slope',
            'learnt_exponent', 'totals', 'efficiencies', 'response', 'contributions', 'baseline', 'all_coefficients',
-           'normal_errors', 'student_errors', 'forgetful', 'with_memory', 'outcome', 'measured', 'lift', 'cost',
+           'normal_errors', 'student_errors', 'forgetful', 'with_memory', 'outcome', 'lift', 'cost', 'measured',
            'Statement', 'statement', 'observed', 'Quantile', 'Remember', 'Root', 'always', 'below', 'check_draws',
            'deviations', 'given', 'horseshoe', 'known', 'plain', 'pooled', 'real_nodes', 'with_laws']
 
@@ -47,12 +47,12 @@ def nested_decay(m):
     values = pooled(part.tree, steps)[0]
     return to_decay(values).forward(values)
 
-
+# %% ../nbs/31_joint.ipynb #7a777a1d
 def beta_decay(m):
     alpha, beta, _ = m.inputs["decay_prior"]
     return (yield known("decay", below(MAX_DECAY, tfd.Beta(alpha, beta))))
 
-
+# %% ../nbs/31_joint.ipynb #eab1d41f
 def half_life_decay(m):
     centre, sd, _ = m.inputs["decay_prior"]
     longest = float(half_life(MAX_DECAY))
@@ -92,7 +92,7 @@ def level_of_curve(m):
     steps = yield from deviations(m, media.part)
     return {media.pooled: media.link.forward(pooled(media.part.tree, steps)[0])}
 
-
+# %% ../nbs/31_joint.ipynb #a894b8b9
 def level_and_slope(m):
     centre, sd = m.inputs["slope_prior"]
     slope = yield known("hill_slope", tfd.LogNormal(centre, sd))
@@ -109,7 +109,7 @@ def learnt_exponent(m):
 
 EXPONENT = {"learnt": learnt_exponent, "exposure": always(1), "equal": always(0)}
 
-
+# %% ../nbs/31_joint.ipynb #34af4ba2
 def totals(m, exponent):
     "{total: what every line brings in an average period [..., N]}, in sd of y."
     block, inputs, state = m.block("effect"), m.inputs, {"size_exponent": exponent}
@@ -118,7 +118,7 @@ def totals(m, exponent):
     steps = Pooled(d, d, 0.0), Steps(None, (1.0,) * len(d))
     T = divide(block, shares, inputs, steps)
     T, log_product = block.to_lines(T, expected_products(block, shares)[0], inputs, state)
-    family = block.hierarchy.matrix(block.hierarchy.levels[0], block.hierarchy.levels[-1])
+    family = block.hierarchy.matrix(block.tree.bottom, block.tree.top)
     active = inputs["active"]
     # a line without exposure is expected to bring what the others of its channel do
     of_channel = tf.linalg.matvec(family @ family.T, tf.exp(log_product) * active)
@@ -134,7 +134,7 @@ def efficiencies(m, exponent):
     ratio = tf.exp(block.weights.log_ratio(inputs, {"size_exponent": exponent}))
     each = block.to_tacticals(values[0]) * ratio
     named = {f"effect_{level}": value for level, value in zip(block.part.tree.levels, values)}
-    return named | {"size": each * inputs["share"], f"effect_{block.hierarchy.levels[0]}": each}
+    return named | {"size": each * inputs["share"], f"effect_{block.tree.bottom}": each}
 
 
 EFFECT = {"total": totals, "efficiency": efficiencies}
@@ -149,7 +149,7 @@ def response(m, x, made):
     own = {name: made[name][..., None, :] for name in media.curve.parameters}
     return media.curve.curve(a, own, tf.math)
 
-
+# %% ../nbs/31_joint.ipynb #56383ea6
 def contributions(m, made):
     "(size of every line [..., N], contributions [..., T, N], the media term of the mean [..., T])."
     f = response(m, m.data.x, made)
@@ -164,7 +164,7 @@ def contributions(m, made):
 # %% ../nbs/31_joint.ipynb #3038304a
 def baseline(m):
     "Intercept, controls, season and level together, [..., T], and the coefficients by name."
-    sds, data = baseline_design(m.data, m.priors)[3], m.data
+    sds, data = baseline_design(m.data, m.priors).sds, m.data
     moving = [(made.frame - made.frame.mean()).to_numpy() for _, made in data.moving]
     none = np.empty((len(data.y), 0))
     columns = {"intercept": np.ones((len(data.y), 1)), "control_effect": data.Z_scaled,
@@ -186,7 +186,7 @@ def all_coefficients(
     count,   # number of draws
 ) -> np.ndarray:  # [count, K + 1]
     "Intercept, controls, season and level from their parameters; zero where a width is zero."
-    sds, found = baseline_design(m.data, m.priors)[3], []
+    sds, found = baseline_design(m.data, m.priors).sds, []
     ends = [1, 1 + len(m.data.controls)]
     for name, width in zip(("intercept", "control_effect", "baseline_effect"), np.split(sds, ends)):
         part = np.zeros((count, len(width)))
@@ -205,7 +205,7 @@ def student_errors(m, sigma):
     nu = yield Root(tfd.Gamma(shape, rate, name="nu"))
     return {"nu": nu}, lambda mean: tfd.StudentT(nu[..., None], mean, sigma[..., None])
 
-
+# %% ../nbs/31_joint.ipynb #f8d564b1
 def forgetful(m, errors):
     yield from ()
     return {}, lambda mean: given("y", errors(mean))
@@ -238,6 +238,23 @@ def outcome(m, mean):
     return {"sigma": sigma} | of_errors | of_residual
 
 # %% ../nbs/31_joint.ipynb #e8bc2f81
+def lift(m, test, made, size, c):
+    "What the model says of a lift test, [...], in the unit of the outcome."
+    first, _, until = window(test, m.data)
+    own = np.isin(np.arange(len(m.data.active)), members(test.node, m.data.hierarchy))
+    more = size[..., None, :] * response(m, changed(test, m.data), made) - c
+    counted = tf.boolean_mask(more[..., first:until + 1, :], own, axis=len(more.shape) - 1)
+    return m.data.y_sd * tf.reduce_sum(counted, axis=[-2, -1])
+
+# %% ../nbs/31_joint.ipynb #68b0e953
+def cost(m, target, c):
+    "Spend over contribution of a node, [...]; organic lines have no cost."
+    own = members(target.node, m.data.hierarchy)
+    spend = m.data.spend[:, own].sum(axis=0)
+    brought = tf.reduce_sum(tf.gather(c, own[spend > 0], axis=-1), axis=[-2, -1])
+    return m.data.spend[:, own].sum() / (m.data.y_sd * brought)
+
+# %% ../nbs/31_joint.ipynb #71269dd3
 def measured(m, made, size, c):
     "Draws the lifts and the costs that were measured."
     if tests := [one for one in m.experiments if isinstance(one, LiftTest)]:
@@ -246,23 +263,6 @@ def measured(m, made, size, c):
     if targets := [one for one in m.experiments if isinstance(one, CostTarget)]:
         costs = tf.stack([cost(m, target, c) for target in targets], axis=-1)
         yield given("cost", tfd.Normal(costs, np.array([target.se for target in targets], float)))
-
-
-def lift(m, test, made, size, c):
-    "What the model says of a lift test, [...], in units of y."
-    first, _, until = window(test, m.data)
-    own = np.isin(np.arange(len(m.data.active)), members(test.node, m.data.hierarchy))
-    more = size[..., None, :] * response(m, changed(test, m.data), made) - c
-    counted = tf.boolean_mask(more[..., first:until + 1, :], own, axis=len(more.shape) - 1)
-    return m.data.y_sd * tf.reduce_sum(counted, axis=[-2, -1])
-
-
-def cost(m, target, c):
-    "Spend over contribution of a node, [...]; organic lines have no cost."
-    own = members(target.node, m.data.hierarchy)
-    spend = m.data.spend[:, own].sum(axis=0)
-    brought = tf.reduce_sum(tf.gather(c, own[spend > 0], axis=-1), axis=[-2, -1])
-    return m.data.spend[:, own].sum() / (m.data.y_sd * brought)
 
 # %% ../nbs/31_joint.ipynb #521fc9ff
 LINES = {"decay": DECAY, "past": PAST, "saturation": CURVE, "weights": EXPONENT, "measure": EFFECT,
@@ -361,6 +361,7 @@ def report_names(self: Statement) -> list:
     names = [name for block in self.posterior.blocks for name in block.report(state)]
     return [name for name in names if name != "baseline"]
 
+# %% ../nbs/31_joint.ipynb #73dde641
 @patch
 def reported(
     self: Statement,

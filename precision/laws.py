@@ -30,6 +30,7 @@ class Law:
 
     @property
     def parameters(self) -> tuple:
+        "Names of its numbers, in their order."
         return tuple(name for name, _ in self.numbers)
 
     def __repr__(self):
@@ -193,9 +194,6 @@ def drawn(
     with _without_advice():
         return law.sample(shape, seed=rng.integers(2 ** 31, size=2).astype(np.int32)).numpy()
 
-# %% ../nbs/23a_laws.ipynb #6178a5f1
-DRAWS, SEED = 20_000, 20  # from which the mean and the sd of r are taken, always the same
-
 # %% ../nbs/23a_laws.ipynb #17b6b9bb
 def _from_r(ends, low, high):
     "The bijector from r to n."
@@ -203,7 +201,12 @@ def _from_r(ends, low, high):
         return tfb.Sigmoid(low, high)
     if ends[0]:
         return tfb.Shift(low)(tfb.Exp())
-    return tfb.Shift(high)(tfb.Scale(-1.0)(tfb.Exp())) if ends[1] else tfb.Identity()
+    if ends[1]:
+        return tfb.Shift(high)(tfb.Scale(-tf.ones_like(high))(tfb.Exp()))
+    return tfb.Identity()
+
+# %% ../nbs/23a_laws.ipynb #6178a5f1
+DRAWS, SEED = 20_000, 20  # from which the mean and the sd of r are taken, always the same
 
 # %% ../nbs/23a_laws.ipynb #91e0ab46
 @lru_cache(maxsize=1024)

@@ -61,17 +61,6 @@ class LinearMedia(TreeBlock):
     def report(self, state):
         return {name: state[name] for name in self.curve.parameters}
 
-# %% ../nbs/27_media.ipynb #ffbadb82
-@patch
-def inputs(self: LinearMedia, data, priors):
-    "The adstock of the periods of the data, its mean, and what is known of the time before."
-    K = self.coefficients(data.x, data.before)[..., -len(data.y):]
-    age = np.arange(1.0, 1 + len(data.x))[-len(data.y):]
-    past = {"before": data.before, "age": age} if self.learns_past else {}
-    if not self.by_total:
-        return past | {"adstock": self._arranged(K)}
-    return past | {"adstock": self._arranged(self._centred(K)), "adstock_mean": K.mean(axis=-1)}
-
 # %% ../nbs/27_media.ipynb #b2217789
 @patch
 def coefficients(self: LinearMedia, x, before):
@@ -90,6 +79,17 @@ def _arranged(self: LinearMedia, K):
     "[T, N * nodes]: the sum over tacticals is then one product of a matrix and a vector."
     return K.reshape(-1, K.shape[-1]).T.copy()
 
+# %% ../nbs/27_media.ipynb #ffbadb82
+@patch
+def inputs(self: LinearMedia, data, priors):
+    "The adstock of the periods of the data, its mean, and what is known of the time before."
+    K = self.coefficients(data.x, data.before)[..., -len(data.y):]
+    age = np.arange(1.0, 1 + len(data.x))[-len(data.y):]
+    past = {"before": data.before, "age": age} if self.learns_past else {}
+    if not self.by_total:
+        return past | {"adstock": self._arranged(K)}
+    return past | {"adstock": self._arranged(self._centred(K)), "adstock_mean": K.mean(axis=-1)}
+
 # %% ../nbs/27_media.ipynb #d40f42dd
 @patch
 def left(self: LinearMedia, state, rate, before, age):
@@ -97,7 +97,7 @@ def left(self: LinearMedia, state, rate, before, age):
     fading = tf.exp(age * tf.math.log(tf.maximum(rate, 1e-30))[..., None])
     return (state["past"][..., None] * before)[..., None] * fading
 
-
+# %% ../nbs/27_media.ipynb #d20a160e
 @patch
 def remainder(self: LinearMedia, inputs, state):
     "The same for every tactical [..., N, T]; zero [1, 1] where the past is not learnt."
@@ -134,6 +134,12 @@ def mean(self: LinearMedia, inputs, state):
     media = tf.einsum("...k,tk->...t", flat, inputs["adstock"])
     return media + tf.einsum("...n,...nt->...t", size, left) if self.learns_past else media
 
+# %% ../nbs/27_media.ipynb #8e3a9bde
+@patch
+def periods(self: LinearMedia, inputs):
+    "How many periods the data have."
+    return inputs["adstock"].shape[0]
+
 # %% ../nbs/27_media.ipynb #a216f5ac
 @patch
 def totals(self: LinearMedia, inputs, state):
@@ -144,12 +150,6 @@ def totals(self: LinearMedia, inputs, state):
     summed = tf.reshape(summed, [self.hierarchy.num_tacticals, self.nodes])
     known = tf.reduce_sum(state["basis"] * summed, axis=-1)
     return state["size"] * self.gain(state) * (known + tf.reduce_sum(state["left"], axis=-1))
-
-# %% ../nbs/27_media.ipynb #8e3a9bde
-@patch
-def periods(self: LinearMedia, inputs):
-    "How many periods the data have."
-    return inputs["adstock"].shape[0]
 
 # %% ../nbs/27_media.ipynb #424180a3
 @patch
@@ -192,7 +192,7 @@ class SaturatedMedia(CurvedMedia):
 
     @property
     def part(self):
-        tree = Tree.around_one_centre(self.hierarchy.levels[0], self.hierarchy.num_tacticals)
+        tree = Tree.around_one_centre(self.tree.bottom, self.hierarchy.num_tacticals)
         return PooledPart("saturation", tree, laws=self.laws)
 
     def sizes(self):
@@ -211,14 +211,14 @@ class SaturatedMedia(CurvedMedia):
     def forward(self, free, inputs, state):
         "Adds the curve's parameters to the state; returns the log prior."
         log_prior = self.part.forward(free, inputs, state)
-        state[self.pooled] = self.link.forward(state["saturation"].pooled.values[0])
+        state[self.pooled] = self.link.forward(state["saturation"].pooled.bottom)
         return log_prior
 
 # %% ../nbs/27_media.ipynb #1cfd63f4
 @patch
 def steps(self: SaturatedMedia, priors) -> dict:
     "Arrays of the steps from the centre, and of the laws."
-    h, bottom = self.hierarchy, self.hierarchy.levels[0]
+    h, bottom = self.hierarchy, self.hierarchy.bottom
     def of_point(value, *node):
         return belief(value, lambda point: saturation_centre(
             point, self.curve.name, self.slope(priors, *node)))
@@ -231,14 +231,14 @@ def steps(self: SaturatedMedia, priors) -> dict:
     spread = inherited(priors.saturation_spread, h, "Priors(saturation_spread)", 0.5)[bottom]
     steps = [StepPrior(centres - common.centre, np.array(spread, float)),
              StepPrior(np.array([common.centre]), np.array([common.sd]))]
-    constant = self.slope(priors, h.names[h.levels[-1]][0], h.levels[-1])
+    constant = self.slope(priors, h.names[h.top][0], h.top)
     return self.part.inputs(steps, priors, [constant] * len(self.laws))
 
 # %% ../nbs/27_media.ipynb #0eb134b9
 @patch
 def _common(self: SaturatedMedia, believed, priors) -> Belief:
     "What all tacticals have in common: what was said of all, or the default."
-    stated, by_name = set(believed[self.hierarchy.levels[-1]]), priors.saturation_point
+    stated, by_name = set(believed[self.hierarchy.top]), priors.saturation_point
     if isinstance(by_name, Mapping) and any(isinstance(law, Law) for law in by_name.values()):
         raise PrecisionError("Priors(saturation_point) gives a node a distribution, but that would "
                              "be of the centre which all tacticals share; give one for all, or a "
@@ -289,7 +289,7 @@ def slopes(self: HillMedia, priors) -> dict:
 @patch
 def log_slopes(self: HillMedia, priors) -> dict:
     "Centre and sd of the log slope of every tactical."
-    h, bottom = self.hierarchy, self.hierarchy.levels[0]
+    h, bottom = self.hierarchy, self.hierarchy.bottom
     sds = inherited(priors.hill_slope_sd, h, "Priors(hill_slope)", 0.3)[bottom]
     stated = inherited(priors.hill_slope, h, "Priors(hill_slope)", 1.2)[bottom]
     sds = [dict(law.numbers)["scale"] if isinstance(law, Law) else sd

@@ -299,7 +299,7 @@ def fit(
     max_draws=5000,     # with `target_ess`: stop after so many draws per chain all the same
     checkpoint=None,    # a folder: a run that was killed goes on there when called again
     sampler="nuts",     # or "tfp": NUTS of TensorFlow Probability on the same density, slower
-) -> Fit:
+) -> Fit:               # raises `PrecisionError` that names what does not fit, and the remedy
     "Check and scale the data, sample the posterior, and report it in the user's units."
     task = _task(self, (y, U, Z, spend, U_history), experiments, holdout)
     more = None if target_ess is None else Enough(task.posterior, target_ess, max_draws, seed)
@@ -329,7 +329,7 @@ def from_draws(
     data: Dataset,   # `fit.data`, or from `prepare`
     experiments=(),  # of `LiftTest` and `CostTarget`, as they were in the posterior
     stats: dict = None,  # {"diverging", "energy", ... as ArviZ names them: [chain, draw]}
-) -> Fit:
+) -> Fit:           # raises `PrecisionError` for draws that are not of this model
     "A `Fit` from draws of any sampler of the joint distribution: every table, picture and check."
     from precision.joint import statement
     notes = check_experiments(experiments, data := self._taken(data))
@@ -363,7 +363,7 @@ def _stats_of(stats, shape) -> dict:
 def load(
     cls: Fit,
     path,  # of a file that `save` wrote
-) -> Fit:
+) -> Fit:  # raises `PrecisionError` for a file that is damaged, or of a later version
     "Read a fit that `save` wrote, in this version or an older one."
     kept = load_fit(path)
     mmm = MMM(kept.hierarchy, kept.priors, **kept.options)

@@ -31,7 +31,7 @@ def given(
     "A vector of independent values, by its last axis, under this name."
     return tfd.Independent(law, 1, name=name)
 
-
+# %% ../nbs/30a_natural.ipynb #28145b54
 def known(
     name: str,  # of the parameter
     law,        # as for `given`

@@ -176,7 +176,7 @@ def _noise(result, periods) -> float:
 
 # %% ../nbs/79a_next_experiment.ipynb #c6835b8d
 def all_tests(
-    plan: Plan,
+    plan: Plan,        # in whose first periods they would run
     periods: int = 8,  # of each
 ) -> list:             # of `Test`
     "Every node with money switched off, and raised by half: what is weighed by default."

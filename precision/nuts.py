@@ -65,7 +65,7 @@ def leapfrog(
     density, gradient = density_and_gradient(x)
     return Place(x, gradient, density, half + 0.5 * step * gradient)
 
-
+# %% ../nbs/32_nuts.ipynb #d1cc1fe6
 def energy(
     place: Place,  # with its density
 ):                 # a number
@@ -103,7 +103,7 @@ def pick(condition, yes, no):
     "Either of two nested structures."
     return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
 
-
+# %% ../nbs/32_nuts.ipynb #3094c16a
 def _coin(chance, depth):
     heads = tf.gather(chance[:, TOSS], depth) < 0.5
     return tf.where(heads, tf.cast(-1, chance.dtype), tf.cast(1, chance.dtype))

@@ -25,8 +25,8 @@ from .summaries import mean_and_interval
 @dataclass(frozen=True, eq=False, repr=False)
 class Disagreement:
     "What each model of an ensemble thinks of one plan. Made by `result.disagreement`."
-    result: EnsembleResult
-    best: Optimum  # of the ensemble
+    result: EnsembleResult  # whose models are asked
+    best: Optimum           # of the ensemble
 
     @cached_property
     def own(self) -> dict:  # {metric: `Found`}

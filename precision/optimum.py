@@ -289,7 +289,7 @@ def optimize(
     limits: Limits = None,  # by default: the plan's total, and what the data have seen
     aim="mean",             # "mean", or an aim: Cautious(0.1), TargetROI(3), ...
     over: str = "totals",   # "totals": lines keep their shape; "periods": every cell moves
-) -> Optimum:
+) -> Optimum:            # raises `PrecisionError` for limits that clash, and says which
     "The best plan under limits, with a certificate."
     if not isinstance(plan, Plan):
         raise PrecisionError("optimize needs a plan to start from: fit.optimize(fit.plan(26))")

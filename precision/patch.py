@@ -5,6 +5,13 @@
 # %% auto #0
 __all__ = ['patch']
 
+# %% ../nbs/00a_patch.ipynb #eea667bf
+def _function_of(method):
+    "The function behind a property, a cached one, or a class method."
+    for inside in ("fget", "func", "__func__"):
+        method = getattr(method, inside, method)
+    return method
+
 # %% ../nbs/00a_patch.ipynb #d393a0e4
 def patch(
     method,  # a function, property or class method, whose first parameter names its class
@@ -17,10 +24,3 @@ def patch(
     if hasattr(method, "__set_name__"):  # a cached property learns its name from the class
         method.__set_name__(owner, function.__name__)
     return function.__globals__.get(function.__name__)
-
-# %% ../nbs/00a_patch.ipynb #eea667bf
-def _function_of(method):
-    "The function behind a property, a cached one, or a class method."
-    for inside in ("fget", "func", "__func__"):
-        method = getattr(method, inside, method)
-    return method

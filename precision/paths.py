@@ -94,7 +94,7 @@ def trail(
     "`tv > linear > brand` from a path that runs bottom to top."
     return " > ".join(str(name) for name in reversed(path))
 
-
+# %% ../nbs/00b_paths.ipynb #993016bf
 def nodes_of(
     rows,     # paths, bottom to top
 ) -> tuple:   # for each level, bottom to top, the names of its nodes in order of first appearance
@@ -252,7 +252,7 @@ def _pandas_frame(df) -> pd.DataFrame:
     raise PrecisionError("from_frame wants a DataFrame with one column a level, got "
                          f"{type(df).__name__}.")
 
-
+# %% ../nbs/00b_paths.ipynb #36ad42ef
 def _frame_levels(df) -> list:
     "Levels of a frame, bottom to top."
     columns = list(df.columns)

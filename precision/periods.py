@@ -28,7 +28,7 @@ def starts_of(
     index = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
     return pd.DatetimeIndex(index, freq=None) if isinstance(index, pd.DatetimeIndex) else index
 
-
+# %% ../nbs/11_periods.ipynb #f9184198
 def same_index(
     one: pd.Index,
     other: pd.Index,
@@ -43,7 +43,7 @@ def months_apart(
     "Months from each date to the next, whatever the days."
     return np.diff(12 * index.year + index.month)
 
-
+# %% ../nbs/11_periods.ipynb #ac3b3351
 def on_one_day(
     index: pd.DatetimeIndex,  # any dates
 ) -> bool:
@@ -110,10 +110,10 @@ def _dates_as_numbers(index) -> str | None:
 # %% ../nbs/11_periods.ipynb #5c2fe237
 def _no_dates(index) -> str:
     "What labels are that are neither dates nor integers, and what to do."
+    first = index[:1].tolist()[0]  # as Python writes it
     if isinstance(index, pd.MultiIndex):
-        return (f"{index.nlevels} labels a row, like {index[0]!r}; one was expected, the date: "
+        return (f"{index.nlevels} labels a row, like {first!r}; one was expected, the date: "
                 "choose one region or brand, or add them up")
-    first = index[0]
     if pd.api.types.is_bool_dtype(index) or isinstance(first, bool):
         return f"{first!r}; dates or integers were expected"
     if all(isinstance(label, (int, float, np.number)) for label in index):
@@ -185,14 +185,7 @@ def _uneven_calendar(index) -> str | None:
                 "amount, like a price")
     return None
 
-# %% ../nbs/11_periods.ipynb #1abb831f
-def _said_step(step, unit) -> str:
-    "One month, 6 months, 7 days, 01:00:00, or a number."
-    if unit == "day" and step % 1:
-        return written(pd.Timedelta(days=step)).removeprefix("0 days ")
-    return f"{step:g}" + f" {unit}" * bool(unit) + ("s" if unit and step != 1 else "")
-
-
+# %% ../nbs/11_periods.ipynb #2e119a75
 def _counted(index):
     "Steps from period to period, and their unit: months where days are no common measure."
     if not isinstance(index, pd.DatetimeIndex):
@@ -202,6 +195,13 @@ def _counted(index):
     if (months > 0).all() and (on_one_day(index) or 2 * often <= len(days)):
         return months, "month"
     return days, "day"
+
+# %% ../nbs/11_periods.ipynb #1abb831f
+def _said_step(step, unit) -> str:
+    "One month, 6 months, 7 days, 01:00:00, or a number."
+    if unit == "day" and step % 1:
+        return written(pd.Timedelta(days=step)).removeprefix("0 days ")
+    return f"{step:g}" + f" {unit}" * bool(unit) + ("s" if unit and step != 1 else "")
 
 # %% ../nbs/11_periods.ipynb #57e10b2e
 def _due(index, row, step, unit) -> str:

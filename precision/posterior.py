@@ -136,7 +136,7 @@ def _effect_block(h, names, priors):
     return total_block(h, names["effect"], names["pooling"], weighing, stated_nodes(priors, h),
                        priors.media_share)
 
-
+# %% ../nbs/30_posterior.ipynb #89f5f2c6
 def _media_block(h, names, priors, nodes, normalize):
     curve = names["saturation"]
     kind = "rate" if curve == "logistic" else "point"
@@ -144,7 +144,7 @@ def _media_block(h, names, priors, nodes, normalize):
     return MEDIA[curve](h, SATURATIONS[curve], normalize, nodes, names["measure"] == "total",
                         names["past"] == "learnt", law)
 
-
+# %% ../nbs/30_posterior.ipynb #7ed47f5a
 def _decay_block(h, names, priors, nodes):
     limits = {"half_life": ("half-life", half_life(MAX_DECAY)), "decay": ("decay", MAX_DECAY)}
     places = places_at_top(priors, limits if names["decay"] == "nested" else {}, h)
@@ -208,14 +208,14 @@ def make_target_log_prob_fn(
 def _learnt_centring(part, state, inputs):
     "[2, N]: where data see each bottom value, and the precision they add to the prior's."
     pooled, _, offset, gain = state[part.name]
-    seen = offset + gain * pooled.values[0]
+    seen = offset + gain * pooled.bottom
     prior_variance = part.prior_variance(inputs) * tf.reduce_mean(gain ** 2 + 0 * seen, axis=0)
     doubt = 5 / tf.cast(tf.shape(seen)[0] + 5, seen.dtype)  # a short window is believed less
     variance = (1 - doubt) * tf.math.reduce_variance(seen, axis=0) + doubt * prior_variance
     information = tf.maximum(1 / variance - 1 / prior_variance, 0)
     return tf.stack([tf.reduce_mean(seen, axis=0), information * inputs[f"{part.name}_exposed"]])
 
-
+# %% ../nbs/30_posterior.ipynb #e917c6af
 def _centred_coordinates(part, state, inputs):
     "{free parameter: the coordinates of the state's values} under the centrings of the inputs."
     pooled, steps, offset, gain = state[part.name]
@@ -230,7 +230,7 @@ def reported(
     "{name: values} of all blocks."
     return {name: value for block in blocks for name, value in block.report(state).items()}
 
-
+# %% ../nbs/30_posterior.ipynb #9e048229
 @lru_cache(maxsize=16)
 def _reading_program(blocks, shapes):
     "(draws, inputs) -> (what is reported of them, centrings, draws in the centrings' coordinates)."

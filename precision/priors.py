@@ -108,7 +108,7 @@ SUPPORTS = {  # of the distributions that a field takes
     "media_share": (-np.inf, np.inf), "roi": (-np.inf, np.inf), "share": (-np.inf, np.inf),
     "half_life": (0, np.inf), "decay": (0, 1), "saturation_point": (0, np.inf),
     "noise_scale": (0, np.inf)}
-ONE_CLASS = {  # fields whose law is fixed: its numbers may be told by an object
+ONE_CLASS = {  # fields whose law is fixed: a distribution may give its numbers
     "effect_centre": "Normal", "decay_centre": "Normal", "saturation_centre": "Normal",
     "hill_slope": "LogNormal", "effect_spread": "HalfNormal", "decay_spread": "HalfNormal",
     "saturation_spread": "HalfNormal"}
@@ -192,7 +192,7 @@ STATED_SD = 0.7  # of the log of a total that was stated without a range
 
 
 def total_of_roi(
-    roi: float,     # units of y per unit of currency
+    roi: float,     # outcome that came back per unit of currency
     node: str,      # of which it is the ROI
     level: str,     # at which the node stands
     data: Dataset,  # with its spend and the outcome's level
@@ -238,7 +238,7 @@ def stated_nodes(
     hierarchy: Hierarchy,  # whose nodes they name
 ) -> dict:                 # {node: `StatedTotal`}
     "All nodes whose total was stated; one statement for all speaks of every node of the top level."
-    top, found = hierarchy.levels[-1], {}
+    top, found = hierarchy.top, {}
     for field in ("roi", "share"):
         value = getattr(priors, field)
         of_all = {} if value is None else dict.fromkeys(hierarchy.names[top], value)
@@ -289,7 +289,7 @@ def places_at_top(
     hierarchy: Hierarchy,  # the nodes of whose top level may have a law
 ) -> tuple:                # of `Place`
     "The places of laws that were stated for nodes of the top level, one by one or for all."
-    top, found = hierarchy.levels[-1], []
+    top, found = hierarchy.top, []
     for field, (link, limit) in fields.items():
         value = getattr(priors, field)
         by_name = isinstance(value, Mapping)

@@ -71,7 +71,7 @@ def _machine() -> str:
     described = f"{platform.machine()} {flags} {WHOLE_LOOPS}"
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
-
+# %% ../nbs/33_program.ipynb #bd865ea5
 def cache_folder() -> Path | None:  # of this version and processor
     "Where compiled programs are kept; None when they are not."
     chosen = os.environ.get("PRECISION_CACHE", "")
@@ -124,7 +124,7 @@ def _is_private(folder: Path) -> bool:
     own = status.st_uid == os.getuid() and os.access(folder, os.W_OK)
     return own and not status.st_mode & 0o022
 
-
+# %% ../nbs/33_program.ipynb #70d2283f
 def own_folder() -> Path | None:  # ready for XLA
     "The folder of kept programs, cleared out; None when they are not kept, or not in private."
     if (folder := cache_folder()) is None:

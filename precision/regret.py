@@ -25,7 +25,7 @@ from .total_curves import MOST, Curves, curves_of
 @dataclass(frozen=True, eq=False, repr=False)
 class Regret:
     "What the best plan of a draw would bring more than one plan for all. Made by `best.regret`."
-    best: Optimum
+    best: Optimum          # that is judged
     draws: np.ndarray      # [D] in what the plan's value is counted in
     curves: Curves | None  # over totals
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import mcmc
 from tqdm import tqdm
 
 from .errors import check_whole
@@ -39,8 +40,7 @@ def piece_program(
 ):  # function: (x [C, D], scale [D], step, transitions that adapt it, seed [2])
     # -> (x, step, draws [PIECE, C, D], {statistic: [PIECE, C]})
     "A piece of a run of TFP's NUTS, compiled by XLA when first called."
-    import tensorflow_probability as tfp
-    target, mcmc = make_target_log_prob_fn(posterior), tfp.mcmc
+    target = make_target_log_prob_fn(posterior)
     trace = lambda _, results: (results.new_step_size, _statistics(results.inner_results))
 
     @tf.function(autograph=False, jit_compile=True)

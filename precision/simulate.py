@@ -43,7 +43,7 @@ def draw_along_tree(
 ) -> np.ndarray:               # [number of leaves]
     "One number a leaf: drawn at the top, moved a little at every level below."
     levels = h.levels[::-1]
-    values = rng.normal(centre, spread, h.size(levels[0]))
+    values = rng.normal(centre, spread, h.size(h.top))
     for parent, child in zip(levels, levels[1:]):
         steps = rng.normal(0, step, h.size(child)) * ~h.pass_through[child]
         values = values[h.parent_index(child, parent)] + steps
@@ -100,8 +100,8 @@ def media_funnel(
     offline: list = (),        # top-level nodes without clicks and conversions
 ) -> dict:                     # {"impressions", "clicks", "conversions"}: counts, shaped like spend
     "What the money bought: impressions, clicks from impressions, conversions from clicks."
-    check_names(offline, h.names[h.levels[-1]], "offline channels", complete=False)
-    dark = {leaf for channel in offline for leaf in h.descendants(channel, h.levels[-1])}
+    check_names(offline, h.names[h.top], "offline channels", complete=False)
+    dark = {leaf for channel in offline for leaf in h.descendants(channel, h.top)}
 
     def rates(typical, spread, wobble):
         of_line = np.exp(draw_along_tree(h, rng, np.log(typical), spread, spread / 2))
@@ -157,18 +157,18 @@ class Truth:
     saturation: pd.DataFrame     # parameters of the curve, one column each; none for a line
     effect: pd.Series            # efficiency e, for a model that is given the spend
     roi: pd.Series               # total contribution over total spend
-    contributions: pd.DataFrame  # [time, leaf], units of y
-    intercept: float             # units of y, at the controls' means
-    control_effect: pd.Series    # by control: units of y per unit of the control
-    mean: pd.Series              # y without noise
-    sigma: float                 # scale of the noise's innovations, units of y
+    contributions: pd.DataFrame  # [time, leaf], euros of sales
+    intercept: float             # euros of sales a week, at the controls' means
+    control_effect: pd.Series    # by control: euros of sales per unit of the control
+    mean: pd.Series              # sales without noise [time], euros
+    sigma: float                 # scale of the noise's innovations, euros of sales
 
 # %% ../nbs/22_simulate.ipynb #f0fd896e
 @dataclass(frozen=True)
 class Simulation:
     "A made-up world: the data to fit, and the truth to compare with."
     hierarchy: Hierarchy # the tree of media
-    y: pd.Series         # outcome [time]
+    y: pd.Series         # sales [time], euros
     U: pd.DataFrame      # impressions [time, leaf]
     spend: pd.DataFrame  # euros [time, leaf]
     Z: pd.DataFrame      # controls [time, control]
@@ -180,10 +180,10 @@ class Simulation:
 def contributions(
     self: Simulation,
     level: str,      # one of the tree's levels
-) -> pd.DataFrame:   # [time, node], units of y
+) -> pd.DataFrame:   # [time, node], euros of sales
     "True contributions, added up to a level."
     h = self.hierarchy
-    totals = self.truth.contributions.to_numpy() @ h.matrix(h.levels[0], level)
+    totals = self.truth.contributions.to_numpy() @ h.matrix(h.bottom, level)
     return pd.DataFrame(totals, index=self.y.index, columns=h.names[level])
 
 
@@ -330,7 +330,7 @@ def _outcome(h, spend, acts, media_share, Z, strength, with_noise) -> tuple:
     mean = intercept + (size * response).sum(axis=1) + (Z - Z.mean()) @ control_effect
     mean = mean.rename("sales")
     y, sigma = with_noise(mean)
-    channel = h.parent_index(h.levels[0], h.levels[-1])
+    channel = h.parent_index(h.bottom, h.top)
     channel_spend = spend.mean().groupby(channel).transform("sum")
     return y, Truth(decay, shape, effect=size * channel_spend / spend.mean() / y.std(ddof=0),
                     roi=(size * response).sum() / spend.sum(), contributions=size * response,

@@ -18,16 +18,6 @@ from narwhals.exceptions import DuplicateError
 
 from .errors import PrecisionError
 
-# %% ../nbs/10_tables.ipynb #de827d60
-UNDATED = "(rows without dates)"
-
-
-def is_dated(
-    table,     # what `as_pandas` returned
-) -> bool:     # always False for an array or a list
-    "Do the rows say which period they are?"
-    return isinstance(table, (pd.Series, pd.DataFrame)) and table.index.name != UNDATED
-
 # %% ../nbs/10_tables.ipynb #37f9a92e
 def _holds_dates(column) -> bool:
     "Dates, whatever they are made of; text that looks like one is text."
@@ -37,6 +27,16 @@ def _holds_dates(column) -> bool:
         return False
     known = [cell for cell in column if not (np.isscalar(cell) and pd.isna(cell))]
     return bool(known) and all(isinstance(cell, (date, np.datetime64, pd.Period)) for cell in known)
+
+# %% ../nbs/10_tables.ipynb #de827d60
+UNDATED = "(rows without dates)"
+
+
+def is_dated(
+    table,     # what `as_pandas` returned
+) -> bool:     # always False for an array or a list
+    "Do the rows say which period they are?"
+    return isinstance(table, (pd.Series, pd.DataFrame)) and table.index.name != UNDATED
 
 # %% ../nbs/10_tables.ipynb #ecadb787
 def _indexed(frame, what):
@@ -56,7 +56,7 @@ def _of_columns(columns, what):
     "{name: cells} as a frame."
     return _indexed(pd.DataFrame({name: pd.Series(cells) for name, cells in columns.items()}), what)
 
-
+# %% ../nbs/10_tables.ipynb #f7a3433a
 def _is_frame(table) -> bool:
     "Is this a data frame or a column of a library that narwhals knows?"
     try:
@@ -111,7 +111,7 @@ def _of_masked(table, what):
         return _of_mapping(fields, what)
     return table.filled() if not np.ma.is_masked(table) else table.astype(object).filled(np.nan)
 
-
+# %% ../nbs/10_tables.ipynb #de2825f3
 def _of_fields(table, what):
     "An array whose cells have named fields."
     return _of_mapping({name: table[name] for name in table.dtype.names}, what)
@@ -121,7 +121,7 @@ def _with_rows(table, labelled):
     "The rows keep their labels, where they have some."
     return table if labelled else table.set_axis(pd.RangeIndex(len(table), name=UNDATED))
 
-
+# %% ../nbs/10_tables.ipynb #a5ddc3d5
 def _of_dataset(table, what):
     "Tables side by side over one dimension, the periods."
     if len(table.dims) != 1 or any(part.ndim != 1 for part in table.data_vars.values()):
@@ -174,6 +174,12 @@ def as_pandas(
                              "is one")
     return table
 
+# %% ../nbs/10_tables.ipynb #faa67374
+def _end_of(period):
+    "The last day of a period; of an hour, its last moment."
+    short = period.freqstr[0] in "hms"
+    return period.end_time if short else period.end_time.floor("D")
+
 # %% ../nbs/10_tables.ipynb #b966d8fe
 _ISO = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?)?")
 
@@ -198,9 +204,3 @@ def moment(
         return pd.NaT
     stamp = pd.Timestamp(when)
     return pd.NaT if stamp.tzinfo is not None else stamp
-
-# %% ../nbs/10_tables.ipynb #faa67374
-def _end_of(period):
-    "The last day of a period; of an hour, its last moment."
-    short = period.freqstr[0] in "hms"
-    return period.end_time if short else period.end_time.floor("D")

@@ -16,12 +16,12 @@ from scipy import special
 from tensorflow_probability import bijectors as tfb
 
 from .beliefs import Belief, StepPrior, belief, inherited
-from .blocks import Placed, PooledPart, TreeBlock
+from .blocks import Placed, PooledPart
 from precision.composition import (
     ROOT, TREES, divides_the_root, expectations, lines_below, rooted, rooted_above, rooted_flat,
     unit_of_each)
 from .data import Dataset
-from .effects import SparsePart, Weights, sparsity_of
+from .effects import PooledEffect, SparsePart, Weights, sparsity_of
 from .errors import PrecisionError
 from .hierarchy import Hierarchy
 from .laws import Law, Stated
@@ -34,24 +34,15 @@ _all_ = ["ROOT", "TREES", "expectations", "rooted", "rooted_above", "rooted_flat
 
 # %% ../nbs/26a_totals.ipynb #be5b8f4e
 @dataclass(frozen=True)
-class PositiveTotal(TreeBlock):
+class PositiveTotal(PooledEffect):
     "More exposure never sells less: totals are positive, children divide what their parent brings."
-    part: PooledPart           # named "effect", with a rooted tree
-    weights: Weights           # their exponent
     fixed_below: bool = False  # do lines bring what their channel says, without deviation?
     root, spread, link = (0.06, 0.5), 0.8, tfb.Exp()
     complete = None            # the sampler leaves nothing out
 
     @property
     def listens_to(self):
-        sparse = ("expected_share_of_outliers",) if isinstance(self.part, SparsePart) else ()
-        return ("media_share", "roi", "share", "effect_spread", *sparse)
-
-    def sizes(self):
-        return self.part.sizes() | self.weights.sizes()
-
-    def draw(self, rng, draws, inputs):
-        return self.part.draw(rng, draws, inputs) | self.weights.draw(rng, draws, inputs)
+        return ("media_share", "roi", "share", "effect_spread", *self.sparse_fields)
 
 # %% ../nbs/26a_totals.ipynb #3844a320
 @patch
@@ -62,7 +53,7 @@ def unlink(self: PositiveTotal, total, what):
                              "takes any")
     return self.link.inverse(np.asarray(total, float)).numpy()
 
-
+# %% ../nbs/26a_totals.ipynb #bf17c1f0
 @patch
 def alone_sd(self: PositiveTotal, data, node, level):
     "Width of the prior of a node for which a number was stated without a range."
@@ -125,7 +116,7 @@ def steps_of(
     believed = stated_beliefs(block, data, priors)
     spread = inherited(priors.effect_spread, h, "Priors(effect_spread)", block.spread)
     for level in tree.levels[:-1]:
-        deviates = not block.fixed_below or level == h.levels[-1]
+        deviates = not block.fixed_below or level == h.top
         width = np.array(spread[level], float) * ~np.asarray(h.pass_through[level]) * deviates
         out.append(_as_steps([believed.get((level, node), Belief(0.0, w))
                               for node, w in zip(h.names[level], width)]))
@@ -222,24 +213,13 @@ def share_out(self: PositiveTotal, tree, k, T, part, nobody, step):
 @patch
 def to_lines(self: PositiveTotal, T, log_product, inputs, state):
     "(T, log Pi) of lines [..., N], from those of the tree's bottom level."
-    h, bottom = self.hierarchy, self.part.tree.levels[0]
-    if bottom == h.levels[0]:
+    if self.part.tree.bottom == self.tree.bottom:
         return T, log_product
-    below = tf.constant(h.matrix(h.levels[0], bottom), T.dtype)
+    below = self._below(T.dtype)
     weight = self.weights.of(inputs, state) * inputs["log_share"]
     total = tf.linalg.matvec(below, tf.exp(weight) * inputs["active"], transpose_a=True)
     of_line = lambda values: tf.linalg.matvec(below, values)
     return of_line(T), of_line(log_product - tf.math.log(tf.maximum(total, 1e-30))) + weight
-
-# %% ../nbs/26a_totals.ipynb #18c0bdcc
-@patch
-def to_tree(self: PositiveTotal, values, inputs):
-    "From lines [..., N] to the tree's bottom level: their average, weighted by exposure."
-    h, bottom = self.hierarchy, self.part.tree.levels[0]
-    if bottom == h.levels[0]:
-        return values
-    below = tf.constant(h.matrix(h.levels[0], bottom), values.dtype)
-    return tf.linalg.matvec(below, inputs["share"] * values, transpose_a=True)
 
 # %% ../nbs/26a_totals.ipynb #1defe992
 @patch
@@ -255,18 +235,11 @@ def forward(self: PositiveTotal, free, inputs, state):
     T, log_product = self.to_lines(T, log_product, inputs, state)
     scale, active = inputs["outcome_level"], inputs["active"]
     state["total"] = tf.exp(log_product) * self.link.forward(T) * scale * active
-    h = self.hierarchy
-    in_channel = tf.constant(h.matrix(h.levels[0], h.levels[-1]), T.dtype)
+    in_channel = tf.constant(self.hierarchy.matrix(self.tree.bottom, self.tree.top), T.dtype)
     of_channel = tf.linalg.matvec(in_channel, tf.exp(log_product) * active, transpose_a=True)
     state["prospect"] = tf.linalg.matvec(in_channel, of_channel) * self.link.forward(T) * scale
     state["idle"] = 1 - active
     return log_prior
-
-# %% ../nbs/26a_totals.ipynb #6d4732a4
-@patch
-def movement_scale(self: PositiveTotal, log_movement):
-    "(offset, gain) from the pooled value to the movement; log_movement is that of a value of 1."
-    return log_movement, 1.0
 
 # %% ../nbs/26a_totals.ipynb #53edf96b
 @patch
@@ -291,11 +264,11 @@ def efficiencies(self: PositiveTotal, values, sizes, components):
     size = np.where(data.active, sizes / data.y_sd, total)
     share = np.where(data.active, data.share, 1.0)
     for level in h.levels:
-        below = h.matrix(h.levels[0], level)
+        below = h.matrix(h.bottom, level)
         weight = data.share @ below
         zero = np.zeros((len(size), len(weight)))
         mean = np.divide((size * data.active) @ below, weight, out=zero, where=weight > 0)
-        values[f"effect_{level}"] = size / share if level == h.levels[0] else mean
+        values[f"effect_{level}"] = size / share if level == h.bottom else mean
     return values | {"media_share": (total * data.active).sum(axis=1) * data.y_sd / data.level}
 
 # %% ../nbs/26a_totals.ipynb #25230508

@@ -15,7 +15,7 @@ def _children(rows, k, node) -> list:
     "Names at level k - 1 below `node` of level k, in order."
     return list(dict.fromkeys(row[k - 1] for row in rows if row[k] == node))
 
-
+# %% ../nbs/00c_tree_pictures.ipynb #f6aec98a
 def _branch(rows, k, node, indent):
     "Lines for all that stands below a node of level k."
     kids = _children(rows, k, node) if k else []
