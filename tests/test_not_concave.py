@@ -1,6 +1,7 @@
 """Curves that rise before they fall, effects of either sign, and minimum buys: what is best, and how high it can be."""
 
 import itertools
+import os
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ from precision.errors import PrecisionError
 from precision.evaluation import Evaluation
 from precision.hierarchy import build_hierarchy
 from precision.hill import best_of_rising
+from precision.known_worlds import around_truth
 from precision.limits import Limits
 from precision.majorant import roof_over
 from precision.minimum_buys import best_with_buys, check_buys, with_choices
 from precision.model import MMM
 from precision.optimum import Mean, Task, optimum_of, task_of
+from precision.pieces import _without_remarks
 from precision.plan_lines import Line
 from precision.plan_values import PlanValues
 from precision.plans import Plan
@@ -125,6 +128,19 @@ def test_random_plans_do_not_beat_the_bound(over, effects):
         assert best.found.score >= task.draws(task.decision.of_plan(task.plan.spend.to_numpy())).mean() - 1e-9
         for x, value in tried[:40]:  # the certificate of any plan
             assert value + task.bound(x) >= best.found.score - 1e-9
+
+
+def test_the_solver_prints_nothing_and_nothing_else_is_lost(capfd):
+    with _without_remarks():
+        os.write(1, b"HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();\nkept\n")
+    assert capfd.readouterr().out == "kept\n"
+    beliefs = around_truth(simulate(seed=3), draws=50)
+    best = beliefs.optimize(beliefs.plan(26), Limits(change=0.5))
+    assert len(best.moves()) > 2
+    with pytest.raises(ZeroDivisionError), _without_remarks():
+        raise ZeroDivisionError
+    print("still here")
+    assert capfd.readouterr().out == "still here\n"
 
 
 def test_concave_curves_know_nothing_of_this():

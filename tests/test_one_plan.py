@@ -144,7 +144,13 @@ def test_what_is_not_measured_is_said_unless_it_is_locked(result, views):
     assert "clicks has no estimate of 'a', 'b'" in str(views) and "Limits(fixed" in str(views)
     assert views.table().unknown["clicks"] > 0.1 and views.table().unknown["impressions"] == 0
     locked = result.optimize(result.plan(26), Limits(change=0.4, fixed=["tv"]))
-    assert "no estimate" not in str(result.disagreement(locked))
+    assert "no estimate" not in str(result.disagreement(locked)) and "no estimate" not in str(locked)
+
+
+def test_an_optimum_says_what_a_model_does_not_know(result, best):
+    (lines, share), = best.task.unknown
+    assert lines == ["a", "b"] and 0 < share < 1
+    assert f"The model of {share:.0%} of the draws has no estimate of 'a', 'b'" in str(best) and "too little" in str(best)
 
 
 def test_weeks_of_their_own(result):

@@ -1,5 +1,7 @@
 """Optima against known answers, against cvxpy, and against ten thousand plans; and whatever users of other tools complained of."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -324,6 +326,18 @@ def test_names_orders_and_currency_change_nothing():
         other = solved(order, names, unit)
         assert np.allclose(other[0], first[0], rtol=1e-3, atol=1e-3 * first[0].mean())
         assert np.isclose(other[1], first[1], rtol=1e-9) and np.isclose(other[2], first[2], rtol=1e-4)
+
+
+def test_money_that_limits_leave_over_is_said(unsorted):
+    now = unsorted.plan(26)
+    left = unsorted.optimize(now, Limits(periods="month", nodes={"zeta": (None, 0)}, seen=False))
+    assert left._unspent == pytest.approx(now.total - left.plan.total) and left._unspent > 0.001 * now.total
+    assert re.search(r"leaves [\d,]+ of the money unspent: other limits bind first \(.*periods 20.*over=\"periods\"", repr(left))
+    weeks = unsorted.optimize(now, Limits(periods="month", nodes={"zeta": (None, 0)}, seen=False), over="periods")
+    assert weeks._unspent == 0 and "unspent" not in repr(weeks)
+    capped = unsorted.optimize(now, Limits(nodes={name: (None, 1) for name in UNSORTED}))
+    assert capped._unspent == pytest.approx(now.total - 2) and "web" in repr(capped) and "audio" in repr(capped)
+    assert unsorted.optimize(now, Limits(total=(None, None), nodes={"web": (None, 9), "audio": (None, 9)}))._unspent == 0  # no total, nothing left of it
 
 
 def test_money_is_of_the_whole_plan(unsorted):

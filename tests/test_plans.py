@@ -226,6 +226,14 @@ def test_no_plan(world, given, sentence):
         world.plan(**given)
 
 
+def test_only_what_is_spread_is_noted(world):
+    weeks, third = GOOD.set_axis(AHEAD.to_period("W-SUN")), pd.period_range("2025Q3", periods=1, freq="Q")
+    assert world.plan(spend=weeks).spend.equals(world.plan(spend=GOOD).spend)
+    assert world.plan(spend=weeks).notes == world.plan(spend=GOOD).notes
+    plan = world.plan(spend=pd.DataFrame(13.0, third, GOOD.columns))
+    assert "the money of a quarter is spread" in repr(plan) and "month" not in repr(plan)
+
+
 def test_lines_without_price_or_effect(world):
     organic = a_world(paid=np.array([1, 1, 1, 1, 0]))
     with pytest.raises(PrecisionError, match="'drive' has money at 2025-06-30 and is organic"):

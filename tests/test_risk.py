@@ -1,5 +1,7 @@
 """CVaR of the paired uplift, its bound, and regret: against brute force in worlds small enough to try everything."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,9 @@ from precision.simulate import simulate
 
 
 class Alone:
-    "A result that has nothing but the shape of its draws."
+    "A result that has nothing but the shape of its draws, and an outcome without a name."
+
+    data = SimpleNamespace(outcome="")
 
     def __init__(self, chains, draws):
         self.sample_shape = chains, draws
@@ -155,6 +159,19 @@ def test_weeks_are_at_least_as_good_as_totals():
     assert weeks.highest >= weeks.score > totals.score - 1e-6
     task = world(halves, ceilings, money, over="periods")
     assert weeks.highest - weeks.score < 2e-5 * task.draws(weeks.x).mean()
+
+
+@pytest.mark.parametrize("aim", [Cautious(0.1), Cautious(0.3, 0.5), Mean()])
+def test_prices_are_those_of_the_aim(aim):
+    def best(total):
+        task = random_world(7, size=200, limits=Limits(total=total, nodes={"line_1": (None, 0.15 * total)}, seen=False))
+        return Optimum(task, aim, aim.best(task))
+
+    here, more, less = best(100.0), best(104.0), best(96.0)
+    table = here.prices()
+    along = table.price["total"] + 0.15 * table.price["line_1"]  # both ends move with the total
+    assert along == pytest.approx((more.found.score - less.found.score) / 8, rel=0.02)
+    assert (table.lower <= table.price).all() and (table.price <= table.upper).all()
 
 
 @pytest.mark.parametrize("wrong", [{"share": 0}, {"share": 1.5}, {"share": None}, {"share": True}, {"weight": -0.1}, {"weight": "much"}])

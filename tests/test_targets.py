@@ -8,6 +8,7 @@ from precision import Limits, PrecisionError, Reach, TargetMarginalROI, TargetRO
 from precision.climb import Hill
 from precision.hierarchy import build_hierarchy
 from precision.known_worlds import around_truth
+from precision.near_best import _in_order
 from precision.optimum import Mean, Optimum, Task
 from precision.plan_lines import Line
 from precision.plan_values import PlanValues
@@ -228,6 +229,29 @@ def test_moves(world):
     told = beliefs.evaluate(best.with_moves(few), against=now)
     assert told.uplift.mean() == pytest.approx(few.gain.iloc[-1], rel=1e-3)
     assert not len(beliefs.optimize(beliefs.optimize(now).plan).moves())
+
+
+def test_moves_can_be_followed_step_by_step(world):
+    beliefs, now = world
+    for limits in (Limits(change=0.5), Limits(total=1.02 * now.total, change=0.5), Limits(change=0.5, nodes={"tv": (0.8 * now.by_node()["tv"].sum(), None)})):
+        best = beliefs.optimize(now, limits)
+        few = best.moves(0.9)
+        room = best.task.polytope.upper[0] - now.total
+        assert (few.freed > -room - 1e-6 * now.total).all()  # nothing is spent before it is there
+        for steps in range(1, len(few) + 1):
+            plan = best.with_moves(few[:steps])
+            assert not best.task.polytope.broken(best.task.decision.of_plan(plan.spend.to_numpy()))
+            assert now.total - plan.total == pytest.approx(few.freed.iloc[steps - 1], abs=1e-6 * now.total)
+            assert beliefs.evaluate(plan, against=now).uplift.mean() == pytest.approx(few.gain.iloc[steps - 1], abs=1e-4 * few.gain.max())
+
+
+def test_a_line_takes_what_another_has_freed():
+    task = textbook([50, 50, 50], halves=(10, 10, 90), ceilings=(100, 100, 300))
+    best = optimum(task)
+    tangents = best.tangents("moves", 10.0)
+    steps = _in_order(tangents, tangents.solve()[0], np.ones(3, bool))
+    assert steps[-1][0] == 2 and steps[-1][1] == pytest.approx(0, abs=1e-3) and steps[-1][2] > 0
+    assert all(freed > 0 and gain < 0 for _, freed, gain in steps[:-1])  # whoever only gives loses
 
 
 def test_near_best_errors(world):
