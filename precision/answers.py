@@ -30,7 +30,7 @@ from precision.summaries import (
 LATER = {  # {question: the chapter that answers it}
     "plan": "plans", "evaluate": "evaluation", "optimize": "optimum", "_worlds": "plan_values",
     "frontier": "frontier", "risk_frontier": "risk",
-    "next_experiment": "next_experiment", "disagreement": "one_plan",
+    "next_experiment": "next_experiment",
 }
 
 # %% ../nbs/45_answers.ipynb #11cbcb34
@@ -38,19 +38,20 @@ class Results:
     "What a fit, a prior and an ensemble answer alike. They provide `data`, `sample_shape`, `_ask`."
     data: Dataset
     sample_shape: tuple  # (chains, draws)
+    _later = LATER
 
     def _ask(self, question, *about):
         "Draws [S, ...] that `question(components, *about)` answers."
         raise NotImplementedError
 
     def __getattr__(self, name):
-        if name not in LATER:
+        if name not in self._later:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        import_module(f"precision.{LATER[name]}")
+        import_module(f"precision.{self._later[name]}")
         return object.__getattribute__(self, name)
 
     def __dir__(self):
-        return sorted({*super().__dir__(), *(name for name in LATER if name[0] != "_")})
+        return sorted({*super().__dir__(), *(name for name in self._later if name[0] != "_")})
 
 
 Answers = Results  # its name of before

@@ -23,6 +23,7 @@ from .errors import PrecisionError
 from .hierarchy import as_text
 from .model import MMM
 from .patch import patch
+from .plots import styled
 from .sampling import named_values, run_nuts
 from .summaries import chains_together, in_users_units, level_of
 
@@ -121,6 +122,7 @@ def plot(
     return _plot_differences(self.differences(), ecdf_band(len(self.table), self.draws))
 
 # %% ../nbs/62_calibration.ipynb #d2c1c44b
+@styled
 def _plot_differences(lines, band):
     variables = list(dict.fromkeys(label.split("[")[0] for label in lines))
     columns = min(4, len(variables))
@@ -132,11 +134,11 @@ def _plot_differences(lines, band):
         title = f"{variable} ({mine.shape[1]})" if mine.shape[1] > 1 else variable
         ax.fill_between(band.expected, band.low, band.high, color="0.9", lw=0)
         ax.plot(band.expected, mine, lw=1)
-        ax.set_title(as_text(title, most=28), fontsize=9)
+        ax.set_title(as_text(title, most=28))
     for ax in axes.flat[len(variables):]:
         ax.set_axis_off()
-    fig.supxlabel("share expected below", fontsize=9)
-    fig.supylabel("observed less expected", fontsize=9)
+    fig.supxlabel("share expected below", fontsize=10)
+    fig.supylabel("observed less expected", fontsize=10)
     return axes
 
 # %% ../nbs/62_calibration.ipynb #067d34ee

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['MOST_ASSUMED', 'FEW_DRAWS', 'ASSUMED', 'MOST_ERRORS', 'MOST_BELOW', 'MOST_MEDIA', 'FEWEST_ON_AIR', 'LEAST_VARIED',
            'past_finding', 'cost_of', 'Measured', 'held_against', 'experiments_finding', 'baseline_finding',
-           'share_finding', 'supply_findings', 'ALL', 'CERTAIN', 'DOUBTFUL', 'ENOUGH', 'LAGS', 'MAX_MEMORY',
+           'share_finding', 'supply_findings', 'ALL', 'CERTAIN', 'DOUBTFUL', 'ENOUGH', 'LAGS', 'MAX_AUTOCORRELATION',
            'MAX_SCORE', 'MAX_SPREAD', 'MOST_COMMON', 'MOST_GUESSED', 'MOST_INFLATED', 'MOST_LEFT', 'MOST_MOVED',
            'MOST_PULLED', 'MOST_REPEATED', 'MOST_SWAYING', 'MOST_TRADED', 'MOST_YEARLY', 'MOST_ZEROS', 'RECENT',
-           'Stated', 'breusch_pagan', 'collinearity_finding', 'contraction', 'decays_finding', 'delay_finding',
-           'feedback_finding', 'held_columns', 'in_step', 'inflation', 'inflation_by_chance', 'lag_test', 'ljung_box',
-           'media_prior_finding', 'news', 'partners', 'past_test', 'prior_findings', 'residual_findings', 'scores',
-           'season_finding', 'standard_errors', 'stated_totals', 'step_finding', 'sway_finding', 'totals_of',
-           'trade_finding', 'yearly', 'zeros_finding']
+           'Stated', 'breusch_pagan', 'collinearity_finding', 'common_movement', 'common_movement_finding',
+           'contraction', 'decays_finding', 'delay_finding', 'feedback_finding', 'held_columns', 'inflation',
+           'inflation_by_chance', 'lag_test', 'ljung_box', 'media_prior_finding', 'news', 'partners', 'past_test',
+           'prior_findings', 'residual_findings', 'scores', 'season_finding', 'standard_errors', 'stated_totals',
+           'sway_finding', 'totals_of', 'trade_finding', 'yearly', 'zeros_finding']
 
 # %% ../nbs/46_checks.ipynb #968a0094
 from dataclasses import replace
@@ -25,17 +25,18 @@ import pandas as pd
 from .data import PASTS
 from .draws import Finding, grade
 from .experiments import LiftTest, members
+from .former_names import former_names
 from precision.identification import (
     MOST_COMMON,
     MOST_INFLATED,
     MOST_TRADED,
     collinearity_finding,
+    common_movement,
+    common_movement_finding,
     held_columns,
-    in_step,
     inflation,
     inflation_by_chance,
     partners,
-    step_finding,
     trade_finding,
 )
 from precision.prior_checks import (
@@ -60,7 +61,7 @@ from precision.residual_checks import (
     DOUBTFUL,
     ENOUGH,
     LAGS,
-    MAX_MEMORY,
+    MAX_AUTOCORRELATION,
     MAX_SCORE,
     MAX_SPREAD,
     MOST_SWAYING,
@@ -84,15 +85,17 @@ from precision.residual_checks import (
 from .summaries import Decomposition, lift_of
 
 # %% ../nbs/46_checks.ipynb #8896629b
-_all_ = ["ALL", "CERTAIN", "DOUBTFUL", "ENOUGH", "LAGS", "MAX_MEMORY", "MAX_SCORE", "MAX_SPREAD",
-         "MOST_COMMON", "MOST_GUESSED", "MOST_INFLATED", "MOST_LEFT", "MOST_MOVED", "MOST_PULLED",
-         "MOST_REPEATED", "MOST_SWAYING", "MOST_TRADED", "MOST_YEARLY", "MOST_ZEROS", "RECENT",
-         "Stated", "breusch_pagan", "collinearity_finding", "contraction", "decays_finding",
-         "delay_finding", "feedback_finding", "held_columns", "in_step", "inflation",
-         "inflation_by_chance", "lag_test", "ljung_box", "media_prior_finding", "news", "partners",
-         "past_test", "prior_findings", "residual_findings", "scores", "season_finding",
-         "standard_errors", "stated_totals", "step_finding", "sway_finding", "totals_of",
-         "trade_finding", "yearly", "zeros_finding"]
+_all_ = ["ALL", "CERTAIN", "DOUBTFUL", "ENOUGH", "LAGS", "MAX_AUTOCORRELATION", "MAX_SCORE",
+         "MAX_SPREAD", "MOST_COMMON", "MOST_GUESSED", "MOST_INFLATED", "MOST_LEFT", "MOST_MOVED",
+         "MOST_PULLED", "MOST_REPEATED", "MOST_SWAYING", "MOST_TRADED", "MOST_YEARLY",
+         "MOST_ZEROS", "RECENT", "Stated", "breusch_pagan", "collinearity_finding",
+         "common_movement", "common_movement_finding", "contraction", "decays_finding",
+         "delay_finding", "feedback_finding", "held_columns", "inflation", "inflation_by_chance",
+         "lag_test", "ljung_box", "media_prior_finding", "news", "partners", "past_test",
+         "prior_findings", "residual_findings", "scores", "season_finding", "standard_errors",
+         "stated_totals", "sway_finding", "totals_of", "trade_finding", "yearly", "zeros_finding"]
+__getattr__ = former_names(__name__, MAX_MEMORY="MAX_AUTOCORRELATION", in_step="common_movement",
+                            step_finding="common_movement_finding")
 
 # %% ../nbs/46_checks.ipynb #ce1b3f96
 MOST_ASSUMED = (0.05, 0.25)   # share of media that hangs on the time before: "caution", "problem"

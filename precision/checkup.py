@@ -35,8 +35,8 @@ from precision.draws import (
 from .errors import PrecisionWarning, choose
 from precision.identification import (
     collinearity_finding,
+    common_movement_finding,
     held_columns,
-    step_finding,
     trade_finding,
 )
 from .noise import IntegratedNoise
@@ -78,6 +78,7 @@ class Checkup:
     pareto_k: np.ndarray            # [T]
     correlation: pd.DataFrame       # of the tacticals' totals in the posterior
     contraction: pd.DataFrame       # what is left of the prior's width
+    outcome: str = ""               # its name, for the picture
 
 # %% ../nbs/47_checkup.ipynb #1d3750c4
 FORMER_NAMES = {"one week": "influence", "in step": "common movement", "memory": "autocorrelation",
@@ -172,7 +173,7 @@ def _thinned(components) -> Decomposition:
 # %% ../nbs/47_checkup.ipynb #c205760f
 @dataclass(frozen=True)
 class _Seen:
-    "What several checks look at."
+    "What several checks need."
     components: Decomposition       # of the posterior
     prior: Decomposition
     baseline: np.ndarray     # [S, T]
@@ -191,7 +192,7 @@ def _carried_over(components) -> np.ndarray:
     return adstock_geometric_np(data.x[:, on], decay, before=before)[-len(data.y):]
 
 # %% ../nbs/47_checkup.ipynb #f043ec26
-def _look_at(components, prior) -> _Seen:
+def _seen(components, prior) -> _Seen:
     "Baseline, media, totals and exposures."
     data, on = components.data, components.data.active
     bottom = data.hierarchy.leaves
@@ -243,7 +244,7 @@ def _of_identification(seen, priors, correlation) -> list:
     held, sds = held_columns(seen.components.data, priors)
     moving = seen.adstocked.loc[:, seen.adstocked.std() > 1e-9]
     return [collinearity_finding(moving, held, sds), trade_finding(correlation),
-            step_finding(seen.U, held.to_numpy(), sds)]
+            common_movement_finding(seen.U, held.to_numpy(), sds)]
 
 
 def _of_the_answer(seen, periods) -> list:
@@ -265,7 +266,7 @@ def check_up(
     "Ask everything that there is to ask."
     pareto_k = elpd_of(loo(_single_periods(idata, components, noise, priors)))["pareto_k"]
     components = _thinned(components)
-    data, seen = components.data, _look_at(components, prior)
+    data, seen = components.data, _seen(components, prior)
     periods, explained = list(map(written, data.time)), seen.baseline + seen.media
     drawn = scores(data.y - seen.baseline - seen.media, noise, components.values, draws=True)
     z, fitted = drawn.mean(axis=0), explained.mean(axis=0)
@@ -278,4 +279,5 @@ def check_up(
         experiments_finding(experiments, components),
         *_of_identification(seen, priors, correlation),
         *_of_the_answer(seen, periods))
-    return Checkup(findings, data.time, z, fitted, autocorrelation, pareto_k, correlation, table)
+    return Checkup(findings, data.time, z, fitted, autocorrelation, pareto_k, correlation, table,
+                   data.outcome)

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from .errors import PrecisionError
+from .hierarchy import as_text
 from .optimum import Optimum
 from .patch import patch
 from .plots import Thousands, styled
@@ -25,6 +26,7 @@ class CrossChecked:
     "A plan chosen on half the draws and judged on the other. Made by `best.cross_checked`."
     table: pd.DataFrame  # index chosen_on; promised, judged, promised_error, judged_error: uplift
     halves: str          # what was halved
+    unit: str = "units of y"  # what uplifts are counted in
 
     @property
     def optimism(self) -> float:
@@ -62,7 +64,8 @@ def cross_checked(
     rows["all"] = *_mean_and_error(self.task.draws(self.found.x) - now), np.nan, np.nan
     columns = ["promised", "promised_error", "judged", "judged_error"]
     table = pd.DataFrame(rows, index=columns).T.rename_axis("chosen_on")
-    return CrossChecked(table[["promised", "judged", "promised_error", "judged_error"]], what)
+    return CrossChecked(table[["promised", "judged", "promised_error", "judged_error"]], what,
+                        self.evaluation._unit())
 
 # %% ../nbs/78b_cross_checks.ipynb #e34d345b
 @patch
@@ -89,7 +92,8 @@ def plot(
         ax.errorbar(self.table[column], rows + shift, xerr=2 * self.table[f"{column}_error"],
                     fmt="o", color=colour, label=column)
     ax.set_yticks(rows, [f"chosen on {name}" for name in self.table.index])
-    ax.set(xlabel="mean uplift, two standard errors", ylim=(-0.5, len(rows) - 0.5))
+    ax.set(xlabel=f"mean uplift and two standard errors, {as_text(self.unit)}",
+           ylim=(-0.5, len(rows) - 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

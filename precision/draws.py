@@ -120,15 +120,15 @@ class Finding:
 # %% ../nbs/41_draws.ipynb #21bb54f4
 def grade(
     value,         # what was seen; NaN is a problem
-    good,          # the last value that is ok
-    bearable,      # the last value that is not a problem
+    ok,            # the last value that is
+    caution,       # the last value that is not a problem
     higher=False,  # are higher values better?
 ) -> str:          # one of `VERDICTS`
     "The verdict on a number."
     sign = -1 if higher else 1
-    if sign * value <= sign * good:
+    if sign * value <= sign * ok:
         return "ok"
-    return "caution" if sign * value <= sign * bearable else "problem"
+    return "caution" if sign * value <= sign * caution else "problem"
 
 # %% ../nbs/41_draws.ipynb #37572954
 LONG = 0.95   # a decay from here on moves as slowly as a trend
@@ -219,7 +219,7 @@ def _energy(bfmi) -> Finding:
     "E-BFMI; draws from elsewhere may come without energies."
     known = not np.isnan(bfmi)
     verdict = grade(bfmi, MIN_BFMI, 0.2, higher=True) if known else "ok"
-    evidence = f"E-BFMI is {bfmi:.2f}" if known else "the sampler did not tell its energies"
+    evidence = f"E-BFMI is {bfmi:.2f}" if known else "the sampler gave no energies"
     if verdict == "ok":
         return Finding("energy", verdict, bfmi, MIN_BFMI, "", evidence)
     evidence += f", below {MIN_BFMI}: the energies are explored slowly and tails may be missed"
@@ -384,7 +384,7 @@ def loo_predictive_means(
 
 # %% ../nbs/41_draws.ipynb #2d521b51
 def smoothed_weights(
-    log_ratios,  # log of wanted over drawn-from density, up to a constant, [S]
+    log_ratios,  # log of target density over that of the draws, up to a constant, [S]
 ) -> tuple:      # log weights that sum to one [S]; Pareto k
     "Pareto-smoothed importance weights."
     _check_several(len(log_ratios))

@@ -122,11 +122,28 @@ def table(
     terms = ((node, self._of_node(level, node)) for node in choose("level", level, h.names))
     return money.roi_table(money.with_paid_total(terms), interval)
 
+# %% ../nbs/73a_evaluation.ipynb #dfb30e0c
+@patch
+def marginal_returns(
+    self: Evaluation,
+) -> pd.DataFrame:  # [period, tactical]: value per unit of currency; NaN for organic lines
+    "What one more unit of currency brings in every cell of a plan, on average over the draws."
+    plan, values = self.plan, self.values
+    found, rows = np.full(plan.spend.shape, np.nan), plan.spend.to_numpy()
+    evenly = np.full(values.size, 1 / values.size)
+    for i in values.paid:
+        found[:, i] = values.expand(i, rows[:, i], evenly, bend=False).slope
+    return pd.DataFrame(found, plan.time, plan.hierarchy.leaves)
+
 # %% ../nbs/73a_evaluation.ipynb #839112d7
+def _counted_in(plan, data) -> str:
+    "What a plan's draws are counted in."
+    return "value" if plan.worth else f"units of {data.outcome or 'y'}"
+
+
 @patch
 def _unit(self: Evaluation) -> str:
-    "What the plan's draws are counted in."
-    return "value" if self.plan.worth else f"units of {self.result.data.outcome or 'y'}"
+    return _counted_in(self.plan, self.result.data)
 
 
 @patch

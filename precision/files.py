@@ -300,10 +300,10 @@ def _naming_rows(file, column, dates, lines):
     except PrecisionError as e:
         named = set(re.findall(r"\d{4}-\d\d-\d\d", str(e)))
         at = [line for line, date in zip(lines, dates) if f"{date:%Y-%m-%d}" in named]
-        told = str(e).replace("the index of y", f"the column {column!r}")
+        message = str(e).replace("the index of y", f"the column {column!r}")
         for python, by_hand in _BY_HAND.items():
-            told = re.sub(python, by_hand, told)
-        raise PrecisionError(f"{file}{in_lines(at)}: {told}") from e
+            message = re.sub(python, by_hand, message)
+        raise PrecisionError(f"{file}{in_lines(at)}: {message}") from e
 
 # %% ../nbs/90c_files.ipynb #42d3a9e4
 def read_data(
@@ -379,7 +379,7 @@ def understood(
              f"{h.levels[0]}s": ", ".join(spec.columns()), "spend": paid,
              "controls": ", ".join(spec.controls), "not used": ", ".join(idle)}
     return "\n".join([f"Read {Path(path).name}: {'; '.join(said)}.",
-                      *(_filled(f"{part}: {told}") for part, told in parts.items() if told)])
+                      *(_filled(f"{part}: {text}") for part, text in parts.items() if text)])
 
 # %% ../nbs/90c_files.ipynb #2f415790
 def _filled(line) -> str:

@@ -238,7 +238,7 @@ def predict(
     draws: bool = False,    # True: predictive draws instead of a table
     seed: int = 0,          # of the noise to come
 ):                 # frame (time, mean, lower, upper), or DataArray (chain, draw, time)
-    "What is expected of the periods that follow the data, carry-over and memory included."
+    "What is expected of the periods that follow the data, with carry-over and autocorrelation."
     future = _said(read_future(self.data, U_new, Z_new))
     forecast = forecast_of(self._knowing(future), self.mmm.noise, future, seed)
     if not draws:

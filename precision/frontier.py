@@ -19,12 +19,13 @@ from .frames import is_number
 from .hierarchy import as_text
 from .limits import Limits
 from .mean_curves import missing
-from .optimum import SURE, Found, Mean, Optimum, _aim, _not_worse, task_of
+from .optimum import SURE, Found, Mean, Optimum, _aim, _not_worse
 from .patch import patch
 from .plans import Plan
 from .plots import Thousands, styled
 from .polytope import check_possible, polytope_of
 from .summaries import mean_and_interval
+from .tasks import task_of
 
 # %% ../nbs/77a_frontier.ipynb #7fb3ffbd
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,7 +166,7 @@ def _plot_outcome(frontier, table, ax):
     ax.yaxis.set_major_formatter(Thousands())
 
 
-def _plot_marginal(table, ax, break_even):
+def _plot_marginal(table, ax, break_even, unit):
     "What the next unit brings, and from where on it does not pay."
     ends = table.marginal_roi_lower, table.marginal_roi_upper
     ax.fill_between(table.index, *ends, alpha=0.2, lw=0)
@@ -173,7 +174,7 @@ def _plot_marginal(table, ax, break_even):
     if break_even is not None:
         ax.axhline(break_even, color="0.4", lw=1, ls="--")
         ax.annotate("break-even", (table.index[0], break_even), va="bottom", color="0.4")
-    ax.set(title="the next unit of currency brings", ylim=(0, None))
+    ax.set(title="the next unit of currency brings", ylabel=unit, ylim=(0, None))
 
 # %% ../nbs/77a_frontier.ipynb #f4713509
 @patch
@@ -189,10 +190,10 @@ def plot(
     axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")[1]
     break_even = 1.0 if break_even is None and self.plan.worth else break_even
     _plot_outcome(self, table, axes[0])
-    _plot_marginal(table, axes[1], break_even)
+    _plot_marginal(table, axes[1], break_even, as_text(self.best[0].evaluation._unit()))
     colours = [plt.get_cmap("tab20")(n % 20) for n in range(mix.shape[1])]
     axes[2].stackplot(mix.index, mix.to_numpy().T, labels=[as_text(n) for n in mix], colors=colours)
-    axes[2].set(title="its money goes to", ylim=(0, None))
+    axes[2].set(title="its money goes to", ylabel="money of the node", ylim=(0, None))
     axes[2].yaxis.set_major_formatter(Thousands())
     axes[2].legend(*[part[::-1] for part in axes[2].get_legend_handles_labels()], fontsize=8,
                    loc="upper left")

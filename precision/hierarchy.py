@@ -66,7 +66,7 @@ def draw(
 def _nodes(self: Hierarchy) -> tuple:
     return nodes_of(self.rows)
 
-# %% ../nbs/01_hierarchy.ipynb #539804b6
+
 @patch
 @property
 def names(self: Hierarchy) -> dict:
@@ -79,7 +79,7 @@ def _level(self: Hierarchy, level) -> int:
     "The position of a level, 0 at the bottom."
     return choose("level", level, {level: k for k, level in enumerate(self.levels)})
 
-# %% ../nbs/01_hierarchy.ipynb #610dc140
+
 @patch
 def size(
     self: Hierarchy,

@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from .climb import Hill, Summit, climb
-from .optimum import Found, Mean, Task
+from .optimum import Found, Mean
 from .pieces import curve_of, solve_pieces
 from .polytope import Polytope, decision_of, furthest, polytope_of
+from .tasks import Task
 
 # %% ../nbs/78a_hill.ipynb #4e06ec66
 def _model(here, x):
@@ -77,10 +78,10 @@ def curves_of(
 
 def _curve(task, weights, l, most):
     i, shape = task.decision.lines[l], task.decision.shape[l][:, 0]
+    rays = task.values.along(i, shape)
 
     def at(total):
-        found = task.values.expand(i, shape * total, weights, False)
-        return found.mean, shape @ found.slope
+        return rays.expand(total, weights)[:2]
 
     def between(least, upper):
         return task.rising[i].between(shape, least, upper, weights)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_INFLATED', 'MOST_TRADED', 'MOST_COMMON', 'held_columns', 'inflation', 'inflation_by_chance', 'partners',
-           'collinearity_finding', 'trade_finding', 'in_step', 'step_finding']
+           'collinearity_finding', 'trade_finding', 'common_movement', 'common_movement_finding']
 
 # %% ../nbs/45d_identification.ipynb #655e62fb
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import stats
 from .blocks import control_sds
 from .data import Dataset
 from .draws import Finding, grade
+from .former_names import former_names
 from .priors import Priors
 from .residual_checks import ENOUGH, _listed
 
@@ -112,7 +113,7 @@ def collinearity_finding(
     held: pd.DataFrame,     # [T, K] controls and the moving baseline, from `held_columns`
     sds,                    # [K]
 ) -> Finding:
-    "Can every tactical be told from the others and from the baseline?"
+    "Can every tactical be separated from the others and from the baseline?"
     check, N = "collinearity", moving.shape[1]
     if not N or N + held.shape[1] < 2:
         return Finding(check, "ok", np.nan, MOST_INFLATED[0], "",
@@ -132,7 +133,7 @@ def collinearity_finding(
             f"(inflation {value:.3g}, by chance {chance:.1f}), "
             f"most of all from {_in_words(others)}")
     if found[1] == "ok":
-        return Finding(*found, f"The exposures can be told apart: {said}")
+        return Finding(*found, f"The exposures can be separated: {said}")
     return Finding(*found, said, _apart(node, others, list(moving)))
 
 # %% ../nbs/45d_identification.ipynb #66208b03
@@ -147,7 +148,7 @@ def trade_finding(
     pairs = correlation.where(np.triu(np.ones(correlation.shape, bool), 1)).stack().dropna()
     if pairs.empty:
         return Finding(check, "ok", np.nan, MOST_TRADED[0], "",
-                       "There is only one tactical: nobody to trade credit with")
+                       "There is only one tactical: with nothing to trade credit with")
     (a, b), value = pairs.idxmin(), float(pairs.min())
     found = check, grade(value, *MOST_TRADED, higher=True), value, MOST_TRADED[0], f"{a}, {b}"
     if found[1] == "ok":
@@ -168,7 +169,7 @@ def _beyond_controls(U, Z, sds):
     return x[:, free]
 
 # %% ../nbs/45d_identification.ipynb #a1ee2dfc
-def in_step(
+def common_movement(
     U,           # exposure [T, N]
     Z,           # controls [T, J]
     sds=np.inf,  # [J] prior sd of what a unit of a control does, in sds of what it acts on
@@ -194,7 +195,7 @@ def in_step(
 MOST_COMMON = (0.08, 0.5)   # share of movement that is common beyond chance: "caution", "problem"
 
 
-def step_finding(
+def common_movement_finding(
     U: pd.DataFrame,   # exposure [T, N] of those with any
     Z,                 # controls [T, J]
     sds=np.inf,        # [J] their prior sds, where they bring some
@@ -203,7 +204,7 @@ def step_finding(
     U = U.loc[:, ((U > 0).mean() > 0.1) & (U.max() - U.min() > 1e-9 * U.max())]
     unheld = np.isinf(np.broadcast_to(sds, Z.shape[1])).sum()
     enough, check = U.shape[1] > 1 and len(U) >= ENOUGH + 2 * unheld, "common movement"
-    common, chance = in_step(U.to_numpy(), Z, sds) if enough else (np.nan, np.nan)
+    common, chance = common_movement(U.to_numpy(), Z, sds) if enough else (np.nan, np.nan)
     if np.isnan(common):
         return Finding(check, "ok", np.nan, MOST_COMMON[0], "", "There are too few exposures or "
                        "periods to see whether media move in step")
@@ -218,3 +219,7 @@ def step_finding(
         *found, f"Media move in step: {common:.0%} of what they do is common to all, {by_chance}",
         "ask what steers all budgets (demand? promotions?) and give it a control; "
         "only an experiment tells it from media")
+
+# %% ../nbs/45d_identification.ipynb #2c5c29bc
+__getattr__ = former_names(
+    __name__, in_step="common_movement", step_finding="common_movement_finding")

@@ -111,12 +111,12 @@ def in_limits_file(
     try:
         yield
     except PrecisionError as e:
-        told = str(e)
-        about = re.split(" Did you mean| Known:", told)[0]  # what is suggested is no culprit
+        message = str(e)
+        about = re.split(" Did you mean| Known:", message)[0]  # what is suggested is no culprit
         at = sorted({line for text, numbers in lines.items() for line in numbers
                      if re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", about)})
-        if not name or not (at or re.search(r"\b(limits?|fixed|change|minimum)\b", told)):
+        if not name or not (at or re.search(r"\b(limits?|fixed|change|minimum)\b", message)):
             raise
         for python, yaml in _ON_A_PAGE.items():
-            told = told.replace(python, yaml)
-        raise PrecisionError(f"{name}{in_lines(at)}: {told}") from e
+            message = message.replace(python, yaml)
+        raise PrecisionError(f"{name}{in_lines(at)}: {message}") from e

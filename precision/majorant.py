@@ -15,8 +15,8 @@ import numpy as np
 import precision.slopes as slopes_of_curves
 from .climb import Hill
 from .patch import patch
-from .plan_lines import Expansion, Line, _backwards
-from .plan_values import PlanValues
+from .plan_lines import Expansion, Line
+from .plan_values import PlanValues, _in_sum
 from .polytope import Decision, Polytope
 
 # %% ../nbs/75a_majorant.ipynb #f5d9c53d
@@ -228,18 +228,9 @@ def expand(
 ) -> Expansion:        # as `Line.expand`
     "Mean, slope and bend of the roof at a row of money."
     line, a = self.line, self.line.adstocked(money)
-    worth = weights * line.size
     with np.errstate(all="ignore"):
-        value, slope, bends = _on_roof(self._plan, line, a, line.shape)
-        tail, tail_slope, tail_bend = self._after(a[-1])
-    mean = worth @ (line.value @ value + line.later * tail - line._anyhow)
-    by_cell = _backwards(line.value[:, None] * slope, line.later * tail_slope, line.decay)
-    slope = by_cell @ (worth * line.gain) / line.cost
-    if bend is False:
-        return Expansion(float(mean), slope, None)
-    bends = _backwards(line.value[:, None] * bends, line.later * tail_bend, line.decay**2)
-    found = line._between(bends, worth * line.gain**2)
-    return Expansion(float(mean), slope, found if bend is True else bend.T @ found @ bend)
+        return line._gathered(_on_roof(self._plan, line, a, line.shape), self._after(a[-1]),
+                              weights, bend)
 
 # %% ../nbs/75a_majorant.ipynb #df2ccd9e
 @patch
@@ -326,9 +317,7 @@ class Roofs:
 
     def expand(self, money, weights, bend=True) -> Expansion:
         "As `PlanValues.expand`."
-        found = [roof.expand(money, weights[places], bend) for roof, places in self.parts]
-        return Expansion(sum(one.mean for one in found), sum(one.slope for one in found),
-                         None if bend is False else sum(one.bend for one in found))
+        return _in_sum(self.parts, money, weights, bend)
 
     def between(self, shape, least, most, weights) -> tuple:
         "As `Roof.between`."
@@ -344,7 +333,7 @@ def roofs_of(
     "Roofs of all lines whose value is not concave in every draw."
     (single, whole), found = most_money(polytope), {}
     for l, i in enumerate(decision.lines):
-        parts = [(lines[i], places) for lines, places in values.parts if i in lines]
+        parts = values._of_line(i)
         if any(line.bends_up or line.falls_back for line, _ in parts):
             shape = decision.shape[l]
             cells = np.where(shape > 0, shape * single[l], 0.0).sum(axis=1)

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .answers import Results
+from .answers import LATER, Results
 from .comparison import loo_table
 from .data import Dataset
 from .draws import groups_of
@@ -77,6 +77,7 @@ class EnsembleResult(Results):
     scheme: str       # name of the weight scheme, or "given"
     seed: int = 0     # of the choice of draws
     refits: int = 10  # most periods of high Pareto k for which a fit is refitted
+    _later = LATER | {"disagreement": "one_plan"}  # what only an ensemble answers
 
     @property
     def data(self) -> Dataset:
@@ -132,7 +133,7 @@ def _mix(self: EnsembleResult, part):
 # %% ../nbs/82a_mixture.ipynb #f8b6ce89
 @patch
 @cached_property
-def _accounts(self: EnsembleResult) -> dict:
+def _components(self: EnsembleResult) -> dict:
     "Decomposition of the chosen draws of every fit that gives some."
     whole = {name: self.fits[name].components for name in self._chosen.parts}
     return {name: replace(whole[name], values={k: v[rows] for k, v in whole[name].values.items()})
@@ -141,13 +142,13 @@ def _accounts(self: EnsembleResult) -> dict:
 # %% ../nbs/82a_mixture.ipynb #f4214ad5
 @patch
 def _ask(self: EnsembleResult, question, *about):
-    return self._mix(lambda name: question(self._accounts[name], *about))
+    return self._mix(lambda name: question(self._components[name], *about))
 
 
 @patch
 def _worlds(self: EnsembleResult) -> list:
     "(components, places of their draws among all draws) of every fit that gives some."
-    return [(self._accounts[name], part.places) for name, part in self._chosen.parts.items()]
+    return [(self._components[name], part.places) for name, part in self._chosen.parts.items()]
 
 
 @patch
@@ -182,7 +183,7 @@ def decay_rates(
     interval: float = 0.9,  # probability inside the interval, equal tails
 ) -> pd.DataFrame:          # by tactical: decay (mean, sd, interval), half-life in periods
     "Decay and half-life, over the draws that have an estimate; `fits[metric]` has each metric's."
-    draws, parts = self._mix(lambda name: self._accounts[name].values["decay"]), []
+    draws, parts = self._mix(lambda name: self._components[name].values["decay"]), []
     for i, tactical in enumerate(self.hierarchy.leaves):
         known = draws[~np.isnan(draws[:, i]), i]
         own = known[None, :, None] if len(known) else np.full((1, 1, 1), np.nan)

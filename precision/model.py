@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BASELINES', 'MMM', 'former_default', 'Task', 'Fit', 'Prior', 'derived_groups', 'stated_quantities', 'Enough',
-           'FIRST_LOOK']
+           'FIRST_DRAWS']
 
 # %% ../nbs/52_model.ipynb #0eff1370
 import time
@@ -25,14 +25,14 @@ from .errors import PrecisionError, PrecisionWarning, check_whole, choose
 from .experiments import check_experiments
 from .fit import Fit, Prior, derived_groups, stated_quantities
 from .forecast import newcomer_note, split, to_variables
-from .former_names import formerly
+from .former_names import former_names, formerly
 from .hierarchy import Hierarchy
 from .nuts import STATS
 from .patch import patch
 from .posterior import OPTIONS, Posterior, build_blocks, build_posterior
 from .priors import Priors, check_used
 from .program import SAMPLER_NODES, instruct_xla
-from .runs import FIRST_LOOK, Enough, Run
+from .runs import FIRST_DRAWS, Enough, Run
 from .sampling import named_values, prior_values
 from .saturation import SATURATIONS
 from .saving import columnwise, data_groups, load_fit
@@ -40,7 +40,8 @@ from .summaries import Decomposition, in_users_units, of_idle, where_active
 
 # %% ../nbs/52_model.ipynb #2caed3f6
 # These were imported from here before.
-_all_ = ["Fit", "Prior", "derived_groups", "stated_quantities", "Enough", "FIRST_LOOK"]
+_all_ = ["Fit", "Prior", "derived_groups", "stated_quantities", "Enough", "FIRST_DRAWS"]
+__getattr__ = former_names(__name__, FIRST_LOOK="FIRST_DRAWS")
 
 # Here, for XLA reads its flags when TensorFlow Probability makes the first distribution, and a
 # prior may be one.
@@ -133,8 +134,7 @@ def _taken(self: MMM, data) -> Dataset:
 @property
 def noise(self: MMM):
     "The noise block, for densities and predictions."
-    _, _, _, noise, *_ = self._blocks()
-    return noise
+    return self._blocks().noise
 
 # %% ../nbs/52_model.ipynb #aed12607
 @patch
@@ -194,7 +194,7 @@ def draw_prior(
 def _prior_of(mmm, data, posterior, draws, rng) -> Prior:
     "Parameters, coefficients and predictions are drawn, in this order."
     values = prior_values(posterior, draws, rng)
-    sds = baseline_design(data, mmm.priors)[3]
+    sds = baseline_design(data, mmm.priors).sds
     beta = rng.normal(size=(draws, len(sds))) * sds
     everything = in_users_units(posterior, values, beta=beta)
     variables = named(where_active(everything, data), mmm.hierarchy)
@@ -263,7 +263,7 @@ def _answer(mmm, task, run, samples, more) -> Fit:
     fit.timing.update({"prepare": task.seconds} | samples.seconds
                       | {"report": time.perf_counter() - sampled})
     if more and not samples.interrupted:
-        ess = diagnostics(fit.drawn)["ess_bulk"][0]
+        ess = diagnostics(fit.drawn)["ess_bulk"].value
         if ess < more.target:
             fit.notes.append(f"target_ess={more.target:g} was not reached: {ess:.0f} after "
                              f"max_draws={more.most} draws per chain")
@@ -337,8 +337,8 @@ def from_draws(
     values, coefficients = statement(posterior, self.options, experiments).reported(draws)
     said = _stats_of(stats, values["decay"].shape[:2])
     left = [name for name in STATS if name not in (stats or {})]
-    unheard = f", which did not tell {', '.join(left)}" if left else ""
-    notes = notes + ["the draws come from a sampler elsewhere" + unheard]
+    without = f", which did not tell {', '.join(left)}" if left else ""
+    notes = notes + ["the draws come from a sampler elsewhere" + without]
     everything = in_users_units(posterior, values, beta=coefficients)
     return _report(self, posterior, everything, said, experiments, notes)
 

@@ -200,12 +200,12 @@ def _naming_lines(name, lines):
     try:
         yield
     except PrecisionError as e:
-        told = str(e)
-        quoted = re.search("'([^']*)'|\"([^\"]*)\"", told) or re.match(r"(\w*)()", told)
+        message = str(e)
+        quoted = re.search("'([^']*)'|\"([^\"]*)\"", message) or re.match(r"(\w*)()", message)
         culprit = (quoted[1] or quoted[2] or "").split(" > ")[-1]
         for python, page in _IN_YAML.items():
-            told = told.replace(python, page)
-        raise PrecisionError(f"{name}{in_lines(lines.get(culprit, []))}: {told}") from e
+            message = message.replace(python, page)
+        raise PrecisionError(f"{name}{in_lines(lines.get(culprit, []))}: {message}") from e
 
 # %% ../nbs/90b_model_file.ipynb #59d67096
 @contextlib.contextmanager

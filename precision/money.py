@@ -31,15 +31,8 @@ def spend_by(
 ) -> pd.DataFrame:  # [time, node] in currency; 0 for organic nodes
     "Spend of every node of a level in every period."
     names = choose("level", level, data.hierarchy.names)
-    spend = {node: _spend_of(data, _below(data, level, node)) for node in names}
+    spend = {node: _spend_of(data, data.hierarchy.members(node, level)) for node in names}
     return pd.DataFrame(spend, index=data.time)
-
-
-def _below(data, level, node) -> list:
-    "Positions of the tacticals of a node."
-    h = data.hierarchy
-    leaves = h.descendants(node, level)
-    return [i for i, leaf in enumerate(h.leaves) if leaf in leaves]
 
 
 def _spend_of(data, tacticals) -> np.ndarray:
@@ -102,7 +95,7 @@ def money(
     value=1.0,                   # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:                 # [S, 2, K]: spend, and contribution over all periods
     "Draws of spend and of what it brought, for several multiples of the media."
-    below = _below(components.data, level, node)
+    below = components.data.hierarchy.members(node, level)
     worlds = (scaled(components, factor) for factor in factors)
     brought = np.stack([(world.node(level, node) * value).sum(axis=1) for world in worlds], axis=1)
     spend = _spend_of(components.data, below).sum() * np.array(factors)
@@ -278,7 +271,7 @@ def money_over_time(
     value=1.0,    # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:  # [S, 2, T]: spend, and all that the media of the period caused
     "Draws of every period's spend and of what it brought, then and later."
-    below = _below(components.data, level, node)
+    below = np.flatnonzero(components.data.hierarchy.members(node, level))
     spend = _spend_of(components.data, below)
     brought = sum(caused(components, i, value=value) for i in below)
     return np.stack([np.broadcast_to(spend, brought.shape), brought], axis=1)
@@ -325,7 +318,7 @@ def money_whenever(
     value=1.0,    # of a unit of the outcome, [T] or one number
 ) -> np.ndarray:  # [S, 2, 2]: spend and what it causes, then and later; and with one percent more
     "Draws of the spend within the data and of all that it brings."
-    below = _below(components.data, level, node)
+    below = np.flatnonzero(components.data.hierarchy.members(node, level))
     spend = np.full(components.size, _spend_of(components.data, below).sum())
     brought = sum(caused(components, i, value=value) for i in below).sum(axis=1)
     slope = sum(_caused_by_more(components, i, value) for i in below).sum(axis=1)

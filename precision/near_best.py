@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.optimize import Bounds, LinearConstraint, brentq, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, brentq, linprog
 
 from .errors import PrecisionError, choose, short
 from .frames import is_number
@@ -21,6 +21,7 @@ from .hierarchy import as_text
 from .mean_curves import MeanCurves
 from .optimum import Mean, Optimum
 from .patch import patch
+from .pieces import choose_best
 from .plans import Plan
 from .plots import Thousands, styled
 from .polytope import Polytope
@@ -194,7 +195,7 @@ def plot_ranges(
     ax.plot(table.before, places, "|", ms=12, mew=2, color="C3", label="before")
     ax.set_yticks(places, map(as_text, table.index))
     ax.set(xlabel="money of the whole plan", xlim=(0, None),
-           title=f"plans within {within:.2g} of the best plan's value")
+           title=f"plans that bring at most {100 * within:.3g}% less than the best")
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(loc="best")
     return ax
@@ -212,8 +213,8 @@ def _choose(self: Tangents, need) -> tuple:
             sp.hstack([eye, 0 * eye, -far]), sp.hstack([-eye, 0 * eye, -far])]
     ends, costs = np.r_[ends, now, -now], np.r_[zero, -one, one]  # all the gain is less than a line
     bounds = Bounds(np.r_[zero, zero - np.inf, zero], np.r_[zero + np.inf, zero + np.inf, one])
-    found = milp(costs, integrality=np.r_[zero, zero, one], bounds=bounds,
-                 constraints=LinearConstraint(sp.vstack(rows).tocsr(), -np.inf, ends))
+    found = choose_best(costs, integrality=np.r_[zero, zero, one], bounds=bounds,
+                        constraints=LinearConstraint(sp.vstack(rows).tocsr(), -np.inf, ends))
     return found.x[2 * count:] > 0.5, found.x[count:2 * count].sum() * self.height
 
 # %% ../nbs/77b_near_best.ipynb #86c46359
@@ -244,15 +245,23 @@ def _refuse_forbidden_start(self: Optimum):
                              f"is {by:,.6g} beyond, so there is no gain to share. Start from a "
                              "plan within the limits")
 
-
-def _in_order(tangents, chosen) -> list:
-    "(line, value when it and those before it may move) pairs, each the best next one."
-    lines, found = np.arange(len(tangents.now)), []
-    left = [line for line in lines if chosen[line]]
+# %% ../nbs/77b_near_best.ipynb #2def9ef2
+def _in_order(tangents, x, chosen) -> list:
+    "(line, money freed, value over today's plan) after each step, the best next one first."
+    at, left, found = tangents.now.copy(), list(np.flatnonzero(chosen)), []
+    value = 0.0
     while left:
-        before = [line for line, _ in found]
-        values = [tangents.solve(may=np.isin(lines, [line, *before]))[1] for line in left]
-        found.append((left.pop(int(np.argmax(values))), max(values)))
+        steps = []
+        for line in left:
+            then = np.where(np.arange(len(x)) == line, x, at)
+            over, broken = tangents.over_now(then).sum(), tangents.polytope.broken(then)
+            beyond = max((by for _, by in broken), default=0.0)
+            steps.append((beyond, -(over - value) / max(abs(x[line] - at[line]), 1e-300), line))
+        line = min(steps)[2]
+        left.remove(line)
+        at[line] = x[line]
+        value = float(tangents.over_now(at).sum())
+        found.append((line, float((tangents.now - at).sum()), value))
     return found
 
 # %% ../nbs/77b_near_best.ipynb #b1aa0c8d
@@ -260,8 +269,8 @@ def _in_order(tangents, chosen) -> list:
 def moves(
     self: Optimum,
     share: float = 0.9,  # of the gain over the plan that it started from
-) -> pd.DataFrame:  # index line; before, spend; gain and share of it with this line and those above
-    "The fewest lines that have to change for most of the gain."
+) -> pd.DataFrame:  # index line, in steps; before, spend; freed: money; gain and share of it so far
+    "The fewest lines that have to change for most of the gain, in an order that can be followed."
     _check_share("share", share)
     self._refuse_forbidden_start()
     gain, names = float(self.uplift.mean()), self.plan.hierarchy.leaves
@@ -269,10 +278,10 @@ def moves(
     if gain > 1e-6 * abs(self.found.score):
         chosen = tangents.fewest(share * gain)
         x, _ = tangents.solve(may=chosen)
-        for line, value in _in_order(tangents, chosen):
+        for line, freed, value in _in_order(tangents, x, chosen):
             rows[names[self.task.decision.lines[line]]] = (
-                tangents.now[line], x[line], value, value / gain)
-    columns = ["before", "spend", "gain", "share"]
+                tangents.now[line], x[line], freed, value, value / gain)
+    columns = ["before", "spend", "freed", "gain", "share"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     return table.astype(float).rename_axis("line")
 

@@ -16,14 +16,15 @@ from scipy.stats import norm
 
 from .answers import Results
 from .errors import PrecisionError, check_whole
+from .evaluation import _counted_in
 from .experiments import LiftTest, members
 from .frames import is_number
 from .hierarchy import as_text
 from .limits import Limits
-from .optimum import Task, task_of
 from .patch import patch
 from .plans import Plan
 from .plots import Thousands, styled
+from .tasks import Task, task_of
 from .total_curves import Curves, curves_of
 
 # %% ../nbs/79a_next_experiment.ipynb #1a5ff041
@@ -200,6 +201,7 @@ class NextExperiments:
     perfect: float        # value of knowing everything
     plan: Plan            # that is to be tested, and made better
     notes: tuple = ()     # what was assumed
+    unit: str = "units of y"  # what worth and cost are counted in
 
 # %% ../nbs/79a_next_experiment.ipynb #1450e4cf
 FEW = 50  # effective draws
@@ -274,7 +276,8 @@ def next_experiment(
     order = table.net.to_numpy().argsort(kind="stable")[::-1]
     table = table.iloc[order].set_axis(pd.RangeIndex(1, len(table) + 1, name="rank"))
     notes = _assumed(curves, given, table)
-    return NextExperiments(tuple(ready[k] for k in order), table, curves.perfect, plan, notes)
+    return NextExperiments(tuple(ready[k] for k in order), table, curves.perfect, plan, notes,
+                           _counted_in(plan, self.data))
 
 # %% ../nbs/79a_next_experiment.ipynb #11e3110b
 @patch
@@ -314,7 +317,7 @@ def plot(
     ax.plot(rows.net, place, "D", color="k", ms=4, label="net")
     ax.axvline(0, color="0.3", lw=1)
     ax.set_yticks(place, [f"{as_text(test.node)} {test.change:+.0%}" for test in self.tests[:most]])
-    ax.set(xlabel="value")
+    ax.set(xlabel=f"worth and cost, {as_text(self.unit)}")
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax

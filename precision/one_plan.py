@@ -112,7 +112,7 @@ def plot(
     axes = plt.subplots(1, 2, figsize=size, layout="constrained",
                         width_ratios=(3, 2))[1] if axes is None else axes
     _plot_money(axes[0], money)
-    _plot_gains(axes[1], table.iloc[::-1])
+    _plot_gains(axes[1], table.iloc[::-1], as_text(self.best.evaluation._unit()))
     return axes
 
 # %% ../nbs/84_one_plan.ipynb #bb3a8230
@@ -131,7 +131,7 @@ def _plot_money(ax, money):
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5)
 
 
-def _plot_gains(ax, table):
+def _plot_gains(ax, table, unit):
     "Uplift of the one plan, and of the model's own."
     row = np.arange(len(table))
     ax.hlines(row, table.lower, table.upper, color="C0", lw=2)
@@ -141,7 +141,7 @@ def _plot_gains(ax, table):
             label="by its own")
     ax.axvline(0, color="0.3", lw=1)
     ax.set_yticks(row, [as_text(f"{name} ({weight:.0%})") for name, weight in table.weight.items()])
-    ax.set(xlabel="gain over today", ylim=(-0.6, len(row) - 0.4))
+    ax.set(xlabel=f"gain over today, {unit}", ylim=(-0.6, len(row) - 0.4))
     ax.locator_params(axis="x", nbins=4)
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

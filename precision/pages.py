@@ -86,8 +86,8 @@ def _explained(error, lines, name) -> str:
     if mark is None or not lines:
         return f"{name}: {problem}."
     at = min(mark.line, len(lines) - 1)
-    line, told = _usual_slip(problem, lines, at) or (at, _in_words(problem))
-    return f"{name}, line {line + 1}: {told}"
+    line, message = _usual_slip(problem, lines, at) or (at, _in_words(problem))
+    return f"{name}, line {line + 1}: {message}"
 
 # %% ../nbs/90a_pages.ipynb #2682f22b
 def _usual_slip(problem, lines, at):

@@ -232,9 +232,9 @@ def _of_spans(frame, data):
             "without gaps")
     count = spans.value_counts().loc[spans].to_numpy()
     even = frame.loc[spans].to_numpy() / count[:, None]
-    note = ("the money of a month (or quarter) is spread evenly over the periods whose middle lies "
-            "in it")
-    return pd.DataFrame(even, time, frame.columns), (note,)
+    kind = {"M": "month", "Q": "quarter"}.get(frame.index.freqstr[0], "year")
+    note = f"the money of a {kind} is spread evenly over the periods whose middle lies in it"
+    return pd.DataFrame(even, time, frame.columns), (note,) if count.max() > 1 else ()
 
 # %% ../nbs/71_plans.ipynb #b60ae55a
 def _last_year(data) -> np.ndarray:

@@ -312,9 +312,10 @@ def plot_against_prior(
     for ax, (what, (prior, posterior)) in zip(axes.flat, pairs.items()):
         low, high = np.quantile(prior, [0.01, 0.99])
         bins = np.linspace(min(low, posterior.min()), max(high, posterior.max()), 60)
-        ax.hist(prior, bins=bins, density=True, color="0.85")
-        ax.hist(posterior, bins=bins, density=True, histtype="step", lw=1.5)
+        ax.hist(prior, bins=bins, density=True, color="0.85", label="prior")
+        ax.hist(posterior, bins=bins, density=True, histtype="step", lw=1.5, label="posterior")
         ax.set(xlabel=as_text(what), yticks=[])
     for ax in axes.flat[len(pairs):]:
         ax.set_visible(False)
+    axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return axes

@@ -47,6 +47,18 @@ def _slope_draws(self: Optimum) -> np.ndarray:
     return np.concatenate([shape.T @ self.task.values.slopes(i, money[:, i])
                            for shape, i in zip(decision.shape, decision.lines)])
 
+# %% ../nbs/76b_prices.ipynb #8910e2ec
+def _of_weighted(draws, weights, interval) -> dict:
+    "Mean and interval of draws [R, S] that do not count alike."
+    if weights is None:
+        return mean_and_interval(draws.T, interval)
+    order = np.argsort(draws, axis=1, kind="stable")
+    reached = np.cumsum(np.asarray(weights)[order], axis=1)
+    ends = [np.take_along_axis(draws, order, 1)[np.arange(len(draws)), np.minimum(
+        (reached < share).sum(axis=1), draws.shape[1] - 1)]
+            for share in ((1 - interval) / 2, (1 + interval) / 2)]
+    return {"mean": draws @ weights, "lower": ends[0], "upper": ends[1]}
+
 # %% ../nbs/76b_prices.ipynb #9f18cbc4
 @patch
 def prices(
@@ -66,5 +78,5 @@ def prices(
     table = pd.DataFrame({"least": polytope.lower + stays, "most": polytope.upper + stays,
                           "used": polytope.rows @ self.found.x.ravel() + stays},
                          index=pd.Index(polytope.names, name="limit"))
-    found = mean_and_interval(prices.T, interval)
+    found = _of_weighted(prices, self.found.weights, interval)
     return table.assign(price=found["mean"], lower=found["lower"], upper=found["upper"])

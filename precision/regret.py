@@ -151,6 +151,6 @@ def plot(
     ax = ax or plt.subplots(figsize=(7, 1.2 + 0.3 * len(table)), layout="constrained")[1]
     ax.barh([*map(as_text, table.index), "everything"], [*table.worth, self.expected],
             color=["C0"] * len(table) + ["0.7"])
-    ax.set(xlabel="worth of knowing it")
+    ax.set(xlabel=f"worth of knowing it, {as_text(self.best.evaluation._unit())}")
     ax.xaxis.set_major_formatter(Thousands())
     return ax

@@ -18,12 +18,14 @@ from scipy.optimize import linprog
 from .answers import Results
 from .errors import PrecisionError, short
 from .frames import is_number
+from .hierarchy import as_text
 from .limits import Limits
-from .optimum import SURE, Found, Mean, Optimum, Task, task_of
+from .optimum import SURE, Found, Mean, Optimum
 from .patch import patch
 from .plan_values import PlanValues
 from .plans import Plan
 from .plots import Thousands, styled
+from .tasks import Task, task_of
 
 # %% ../nbs/78_risk.ipynb #661c3bf1
 def cvar(
@@ -169,10 +171,11 @@ def _first(task) -> _Candidates:
 
 class _Search(NamedTuple):
     "How far a search has come."
-    x: np.ndarray       # [L, k] the best so far
+    x: np.ndarray        # [L, k] the best so far
     score: float
-    highest: float      # no allowed decision scores more
-    prices: np.ndarray  # [R] of rows
+    highest: float       # no allowed decision scores more
+    prices: np.ndarray   # [R] of rows
+    weights: np.ndarray  # [S] of the draws, the most hostile
     candidates: _Candidates
 
 # %% ../nbs/78_risk.ipynb #f1ffcd40
@@ -191,7 +194,7 @@ def _go_on(search, aim, task, whole) -> _Search:
         if (score := aim.of(search.candidates.uplift(j))) > search.score:
             search = search._replace(x=x, score=score)
     if (highest := top.highest - float(game.weights @ whole)) < search.highest:
-        search = search._replace(highest=highest, prices=top.prices)
+        search = search._replace(highest=highest, prices=top.prices, weights=game.weights)
     return search
 
 # %% ../nbs/78_risk.ipynb #e3a94738
@@ -200,7 +203,7 @@ def _search(aim, task, candidates=None) -> _Search:
     now, whole = _own(task), task.draws(_own(task))
     candidates = _first(task) if candidates is None else candidates
     allowed = not task.polytope.broken(now)
-    search = _Search(now, 0.0 if allowed else -np.inf, np.inf, None, candidates)
+    search = _Search(now, 0.0 if allowed else -np.inf, np.inf, None, None, candidates)
     gaps = []
     for _ in range(MOST_ROUNDS):
         search = _go_on(search, aim, task, whole)
@@ -250,7 +253,7 @@ def _found(self: Cautious, task, search) -> Found:
             f"{self._words()}; no plan under these limits brings more than that by a larger share "
             f"of what the plan brings than {max(missing / brings, SURE):.0e}.",)
     return Found(search.x, search.score, search.score + missing, search.prices, said,
-                 whole=brings)
+                 whole=brings, weights=search.weights)
 
 # %% ../nbs/78_risk.ipynb #d92a8914
 @styled
@@ -258,6 +261,7 @@ def plot_worst(
     uplifts: dict,       # {name of a plan: draws [S]}
     share: float = 0.1,  # of the draws that are filled
     ax=None,             # axes to draw on; new ones by default
+    unit: str = "units of y",  # what they are counted in
 ):                       # the axes
     "Uplifts of plans, with their worst draws filled and the mean of these as a dot."
     ax = ax or plt.subplots(figsize=(7, 3), layout="constrained")[1]
@@ -271,7 +275,8 @@ def plot_worst(
         ax.plot(cvar(draws, share), 0, "o", color=colour, clip_on=False, zorder=3)
     ax.axvline(0, color="0.3", lw=1)
     shown = np.quantile(np.concatenate(list(uplifts.values())), [0, 0.995])
-    ax.set(yticks=[], ylim=(0, None), xlim=shown, xlabel="uplift over the plan of today")
+    ax.set(yticks=[], ylim=(0, None), xlim=shown,
+           xlabel=f"uplift over the plan of today, {as_text(unit)}")
     ax.xaxis.set_major_formatter(Thousands())
     ax.legend()
     return ax
@@ -338,8 +343,9 @@ def plot(
         ax.annotate(label, (at.cvar, at["mean"]), (8, 4), textcoords="offset points")
     ax.axvline(0, color="0.8", lw=1, zorder=0)
     ax.margins(x=0.25, y=0.15)
-    ax.set(xlabel=f"mean uplift in the worst {100 * self.share:.3g}% of the draws",
-           ylabel="mean uplift")
+    unit = as_text(self.optima[0].evaluation._unit())
+    ax.set(xlabel=f"mean uplift in the worst {100 * self.share:.3g}% of the draws, {unit}",
+           ylabel=f"mean uplift, {unit}")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(Thousands())
     return ax

@@ -282,7 +282,7 @@ def in_users_units(
     seed=0,     # of the draws of intercept and controls
     beta=None,  # their standardised coefficients [S, J + 1]; by default drawn given everything else
 ) -> dict:      # the same by the names of the report, {name: [chain, draw, ...]}
-    "Reported variables in the user's units; for idle nodes what the tree thinks of them."
+    "Reported variables in the user's units; for idle nodes what the tree expects."
     data, shape, flat = posterior.data, values["sigma"].shape, chains_together(values)
     _, effect, media_block, noise, *_ = posterior.blocks
     components = Decomposition(data, media_block.curve, media_block.normalize, flat)

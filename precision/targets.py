@@ -15,9 +15,10 @@ from scipy.optimize import brentq
 from .errors import PrecisionError, short
 from .frames import is_number
 from .mean_curves import missing
-from .optimum import Found, Task
+from .optimum import Found
 from .patch import patch
 from .polytope import furthest
+from .tasks import Task
 
 # %% ../nbs/77_targets.ipynb #2b21b809
 class Stop(NamedTuple):

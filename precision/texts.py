@@ -107,10 +107,10 @@ def _refuse(data, name, what):
     found = _no_text(data) or (_JSON if is_json else None)
     if found:
         kind, remedy = found
-        wanted = "table" if is_table else "page of YAML"
+        expected = "table" if is_table else "page of YAML"
         remedy = remedy.format(name=name) if is_table else (
             "The model file is a page of text; `precision demo` writes one to start from")
-        raise PrecisionError(f"{name} is no {wanted}: it is {kind}. {remedy}.")
+        raise PrecisionError(f"{name} is no {expected}: it is {kind}. {remedy}.")
 
 # %% ../nbs/90_texts.ipynb #1f609794
 def in_lines(

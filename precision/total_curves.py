@@ -14,9 +14,9 @@ import scipy.sparse as sp
 from scipy.optimize import isotonic_regression, linprog
 
 from .errors import PrecisionError
-from .optimum import Task
 from .patch import patch
 from .polytope import furthest
+from .tasks import Task
 
 # %% ../nbs/79_total_curves.ipynb #3e0a4f1d
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ def _curves_at(task, low, high, best):
     parts, draws = [], task.values.size
     for line, (i, shape) in enumerate(zip(task.decision.lines, task.decision.shape[..., 0])):
         knots = _knots(low[line], high[line], None if best is None else best[line])
-        values = np.array([task.values.brings(i, shape * total) for total in knots])
+        rays = task.values.along(i, shape)
+        values = np.array([rays.brings(total) for total in knots])
         width = np.diff(knots)
         slope = (np.diff(values, axis=0) / width[:, None]).T.reshape(draws, -1)
         parts.append((np.full(len(width), line), width, slope))

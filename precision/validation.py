@@ -27,7 +27,7 @@ from .forecast import inputs_of, naive_draws, split
 from .model import MMM, Fit
 from .patch import patch
 from .periods import written
-from .plots import finish_series
+from .plots import finish_series, rate_of, styled
 from .summaries import check_interval
 
 # %% ../nbs/60_validation.ipynb #fe61de7d
@@ -102,7 +102,8 @@ def plot(
     ax=None,  # axes to draw on; new ones by default
 ):            # the axes
     "Every fold's forecast over the outcomes."
-    return plot_folds(self.predictions, self.fits[0].holdout.past[-52:], ax)
+    first = self.fits[0]
+    return plot_folds(self.predictions, first.holdout.past[-52:], ax, rate_of(first.data))
 
 # %% ../nbs/60_validation.ipynb #549f3582
 @patch
@@ -161,12 +162,13 @@ def cross_validate(
     return CrossValidation(tuple(fits), interval, season)
 
 # %% ../nbs/60_validation.ipynb #cca04826
+@styled
 def plot_folds(
-    table: pd.DataFrame,  # fold, time, observed, mean, lower, upper
-    past: pd.Series = None,  # outcome before the first forecast, by time
-    ax=None,  # axes to draw on; new ones by default
+    table: pd.DataFrame,       # fold, time, observed, mean, lower, upper
+    past: pd.Series = None,    # outcome before the first forecast, by time
+    ax=None,                   # axes to draw on; new ones by default
     unit: str = "units of y",  # of the outcome
-):
+):                             # the axes
     "Forecasts of several folds over the outcomes; dashed lines where each begins."
     ax = ax or plt.subplots(figsize=(9, 3))[1]
     observed = pd.concat([past, table.set_index("time").observed])
@@ -211,6 +213,7 @@ class LeaveFutureOut:
         "Sum of the log densities."
         return self.table.elpd.sum()
 
+    @styled
     def plot(
         self,
         ax=None,  # axes to draw on; new ones by default

@@ -12,13 +12,13 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from .draws import MAX_PARETO_K, VERDICTS
 from .hierarchy import as_text
-from .plots import few_dates, settings
+from .plots import STYLE, Thousands, few_dates, per_period, settings
 from .prior_checks import MOST_LEFT
-from .residual_checks import MAX_MEMORY, MAX_SCORE
+from .residual_checks import MAX_AUTOCORRELATION, MAX_SCORE
 
 # %% ../nbs/46c_verdicts.ipynb #0e81f89b
 SAID = {"ok": "No problem found", "caution": "No problem found, but read with care",
@@ -110,7 +110,7 @@ def _over_time(ax, c):
 def _lags(ax, c):
     r, limit = c.autocorrelation, 1.96 / np.sqrt(len(c.scores))
     ax.axhspan(-limit, limit, color="0.93", lw=0)
-    colours = np.where(np.abs(r) > MAX_MEMORY, COLOURS["problem"], "C0")
+    colours = np.where(np.abs(r) > MAX_AUTOCORRELATION, COLOURS["problem"], "C0")
     ax.bar(np.arange(1, len(r) + 1), r, width=0.6, color=colours)
     ax.axhline(0, color="k", lw=0.6)
     top = max(0.4, 1.1 * np.abs(r).max())
@@ -123,10 +123,9 @@ def _against_fitted(ax, c):
     ax.axhspan(-2, 2, color="0.93", lw=0)
     ax.plot(c.fitted, c.scores, ".", ms=5)
     ax.axhline(0, color="k", lw=0.6)
-    ax.set(title="Against the fitted mean", xlabel="fitted, units of y",
-           ylabel="standard deviations")
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set(title="Against the fitted mean", ylabel="standard deviations",
+           xlabel=as_text(f"fitted, {per_period(c.outcome, c.time)}"))
+    ax.xaxis.set(major_locator=MaxNLocator(3), major_formatter=Thousands())
 
 # %% ../nbs/46c_verdicts.ipynb #c3269138
 def _pareto(ax, c):
@@ -153,7 +152,7 @@ def _heat(ax, c):
     ax.imshow(shown, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
     for i, j in zip(*np.tril_indices(n, -1)):
         if n <= MOST_NUMBERS:
-            ax.text(j, i, f"{r[i, j]:.1f}".replace("-", "−"), ha="center", va="center",
+            ax.text(j, i, f"{r[i, j].round(1) + 0:.1f}".replace("-", "−"), ha="center", va="center",
                     fontsize=9, color="w" if abs(r[i, j]) > 0.6 else "0.3")
     _names_on(ax.xaxis, list(c.correlation))
     _names_on(ax.yaxis, list(c.correlation))
@@ -192,8 +191,8 @@ def plot_checkup(
     "Residuals and what else supports the verdicts."
     verdicts = {finding.check: finding.verdict for finding in checkup.findings}
     rows = [["time", "time"], ["lags", "fitted"], ["pareto", "pareto"], ["heat", "left"]]
-    with settings({"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 9,
-                   "ytick.labelsize": 9, "axes.titlesize": 10}):
+    with settings(STYLE | {"font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 9,
+                           "ytick.labelsize": 9}):
         fig, axes = plt.subplot_mosaic(rows, figsize=(8, 11), height_ratios=[1, 1.1, 1, 1.9],
                                        layout="constrained")
         for name, (draw, check) in PANELS.items():

@@ -7,28 +7,12 @@ __all__ = ['plot_weeks']
 
 # %% ../nbs/76a_weeks.ipynb #e3ce82f0
 import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 
 from .errors import PrecisionError
 from .evaluation import Evaluation
 from .hierarchy import as_text
 from .optimum import Optimum
-from .patch import patch
 from .plots import Thousands, styled
-
-# %% ../nbs/76a_weeks.ipynb #90eb8767
-@patch
-def marginal_returns(
-    self: Evaluation,
-) -> pd.DataFrame:  # [period, tactical]: value per unit of currency; NaN for organic lines
-    "What one more unit of currency brings in every cell of a plan, on average over the draws."
-    plan, values = self.plan, self.values
-    found, money = np.full(plan.spend.shape, np.nan), plan.spend.to_numpy()
-    evenly = np.full(values.size, 1 / values.size)
-    for i in values.paid:
-        found[:, i] = values.expand(i, money[:, i], evenly, bend=False).slope
-    return pd.DataFrame(found, plan.time, plan.hierarchy.leaves)
 
 # %% ../nbs/76a_weeks.ipynb #86cd3805
 @styled
@@ -47,7 +31,8 @@ def plot_weeks(
         axes[0].step(time, told.plan.spend[node], where="post", color=colour, label=label)
         axes[1].plot(time, told.marginal_returns()[node], color=colour)
     axes[0].set(ylabel="money per period", title=as_text(node), ylim=(0, None))
-    axes[1].set(ylabel="one more brings", ylim=(0, None))
+    unit = as_text(optimum.evaluation._unit())
+    axes[1].set(ylabel=f"one more brings,\n{unit}", ylim=(0, None))
     axes[0].yaxis.set_major_formatter(Thousands())
     axes[0].legend(ncols=2)
     return axes
