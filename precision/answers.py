@@ -61,8 +61,8 @@ Answers = Results  # its name of before
 def _level(self: Results, level) -> str:
     "A level that was asked for; the top one, where none was."
     h = self.data.hierarchy
-    choose("level", h.levels[-1] if level is None else level, h.names)
-    return h.levels[-1] if level is None else level
+    choose("level", h.top if level is None else level, h.names)
+    return h.top if level is None else level
 
 
 @patch
@@ -165,7 +165,7 @@ def fitted(
     interval: float = 0.9,  # probability inside the predictive interval, equal tails
 ) -> pd.DataFrame:          # columns time, observed, mean, lower, upper; units of the outcome
     "Observed outcome, fitted mean, and the predictive interval around it."
-    everything = self._everything(self.data.hierarchy.levels[-1])
+    everything = self._everything(self.data.hierarchy.top)
     mean = sum(draws.mean(axis=0) for _, draws in everything)
     band = mean_and_interval(self._predictive(), interval)
     return pd.DataFrame({"time": self.data.time, "observed": self.data.y, "mean": mean,

@@ -43,7 +43,7 @@ def quantities(
         of_controls = [f"{name}[{control}]" for control in data.controls]
         labels = of_controls if name == "control_effect" else of_nodes
         found |= dict(zip(labels, np.asarray(value).reshape(len(value), -1).T))
-    for name, draws in components.media(data.hierarchy.levels[-1]):
+    for name, draws in components.media(data.hierarchy.top):
         found[f"total[{name}]"] = draws.sum(axis=1)
     found |= {f"{part}[last]": components.part(part)[:, -1] for part, _ in data.moving}
     density = mmm.noise.pointwise(data.y - components.fitted(), values)

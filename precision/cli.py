@@ -89,7 +89,7 @@ def file_names(
 # %% ../nbs/91_cli.ipynb #7763d7c8
 def _tables(fit, checkup) -> dict:
     "{name of the file: table}."
-    levels, top = fit.hierarchy.levels, fit.hierarchy.levels[-1]
+    levels, top = fit.hierarchy.levels, fit.hierarchy.top
     named = file_names(levels)
     tables = {"check": checkup.to_frame(), "summary": fit.summary(), "fitted": fit.fitted(),
               "decay_rates": fit.decay_rates(), "decomposition": fit.decomposition(top)}
@@ -102,7 +102,7 @@ def _tables(fit, checkup) -> dict:
 # %% ../nbs/91_cli.ipynb #5ea65ae2
 def _pictures(fit) -> dict:
     "{name of the file: function that draws it}."
-    top = fit.hierarchy.levels[-1]
+    top = fit.hierarchy.top
     pictures = {"actual_vs_fitted": fit.plot.fit, "decay": fit.plot.decay,
                 "contributions": partial(fit.plot.contributions, top),
                 "waterfall": partial(fit.plot.waterfall, top)}
@@ -170,7 +170,7 @@ def fit_command(
     fit = fit_model(spec, data, args.quiet, args.checkpoint, args.model)
     fit.save(folder / "fit.nc")  # before anything is asked of it: the run took minutes
     checkup = fit.check()
-    files, top = save_results(fit, folder, checkup), fit.hierarchy.levels[-1]
+    files, top = save_results(fit, folder, checkup), fit.hierarchy.top
     title = (f"Contribution by {top} over {len(data['y'])} periods, in units of {spec.outcome}, "
              "and its share")
     amounts = dict.fromkeys(("contribution", "lower", "upper"), "{:,.0f}")
@@ -294,7 +294,7 @@ def demo_command(
 # %% ../nbs/91_cli.ipynb #ad5d5fd2
 def _show_truth(sim, fit):
     "Decays and contributions, each beside its truth."
-    leaf, top = sim.hierarchy.levels[0], sim.hierarchy.levels[-1]
+    leaf, top = sim.hierarchy.bottom, sim.hierarchy.top
     numbers = ["truth", "estimate", "lower", "upper"]
     decays = beside_truth(fit.decay_rates(), sim.truth.decay)
     _print_table(f"Decay rates by {leaf}, 90% intervals", decays,
@@ -308,7 +308,7 @@ def _truth_drawn(sim, fit) -> dict:
     "{name of the file: function that draws it}."
     from precision.plots import plot_decay, plot_totals
 
-    top = sim.hierarchy.levels[-1]
+    top = sim.hierarchy.top
     truth, shares = sim.contributions(top).sum(), fit.shares(top)
     known = shares[shares.index.isin(truth.index)]
     return {"actual_vs_fitted": fit.plot.fit,

@@ -118,7 +118,7 @@ def table(
 ) -> pd.DataFrame:  # by node, and total: spend, contribution; roi, marginal_roi, cost_per_unit
     "What every node of the plan costs and brings, with a row for all of them."
     h = self.plan.hierarchy
-    level = h.levels[-1] if level is None else level
+    level = h.top if level is None else level
     terms = ((node, self._of_node(level, node)) for node in choose("level", level, h.names))
     return money.roi_table(money.with_paid_total(terms), interval)
 

@@ -367,7 +367,7 @@ def understood(
 ) -> str:              # a sentence, and a line for each part that a column can play
     "What was read, for whoever knows what it should be."
     h, spend, waves = data["hierarchy"], data["spend"], spec.yearly_waves
-    size = [_count(h.size(level), level) for level in dict.fromkeys((h.levels[0], h.levels[-1]))]
+    size = [_count(h.size(level), level) for level in dict.fromkeys((h.bottom, h.top))]
     said = [in_words(data["y"].index), f"outcome {spec.outcome}", " in ".join(size),
             f"spend of {len(spec.spend)}" if spec.spend else "no spend",
             _count(len(spec.controls), "control"),
@@ -376,7 +376,7 @@ def understood(
     named = {spec.date, *spec.numbers()}
     idle = [column for column in read_table(path, spec.separator) if column not in named]
     parts = {"outcome": f"{spec.outcome} ({_amount(data['y'])})",
-             f"{h.levels[0]}s": ", ".join(spec.columns()), "spend": paid,
+             f"{h.bottom}s": ", ".join(spec.columns()), "spend": paid,
              "controls": ", ".join(spec.controls), "not used": ", ".join(idle)}
     return "\n".join([f"Read {Path(path).name}: {'; '.join(said)}.",
                       *(_filled(f"{part}: {text}") for part, text in parts.items() if text)])

@@ -51,7 +51,7 @@ class Fit(Drawn):
         return groups_of(self.drawn)
 
     def __repr__(self):
-        (chains, draws), h, lines = self.sample_shape, self.hierarchy, self.hierarchy.levels[-1]
+        (chains, draws), h, lines = self.sample_shape, self.hierarchy, self.hierarchy.top
         size = (f"{in_words(self.data.time)}; {h.num_tacticals} tacticals in "
                 f"{h.size(lines)} {lines}s, {chains} chains × {draws} draws")
         verdict = "Sampling looks sound."
@@ -149,7 +149,7 @@ def stated_quantities(
     data, h, found = drawn.data, drawn.hierarchy, {}
     total = {level: {node: draws.sum(axis=1) for node, draws in drawn._media(level)}
              for level in h.levels}
-    found["share of all media"] = sum(total[h.levels[-1]].values()) / (data.level * len(data.y))
+    found["share of all media"] = sum(total[h.top].values()) / (data.level * len(data.y))
     for node, (level, field, _) in stated_nodes(priors, h).items():
         below = h.members(node, level)
         whole = data.spend[:, below].sum() if field == "roi" else data.y.sum()
@@ -319,15 +319,15 @@ def media_share(
     self: Prior,
 ) -> np.ndarray:  # [draws]
     "Share of the outcome that all media bring; of its mean size, where it has two signs."
-    total = sum(draws.sum(axis=1) for _, draws in self._media(self.hierarchy.levels[-1]))
+    total = sum(draws.sum(axis=1) for _, draws in self._media(self.hierarchy.top))
     return total / (self.data.level * len(self.data.y))
 
 # %% ../nbs/51_fit.ipynb #5028bb38
 @patch
 def _returns(self: Prior) -> tuple:
     "({channel: draws}, their unit)."
-    (h, data), top = (self.hierarchy, self.data), self.hierarchy.levels[-1]
-    paid = None if data.spend is None else data.spend.sum(axis=0) @ h.matrix(h.levels[0], top)
+    (h, data), top = (self.hierarchy, self.data), self.hierarchy.top
+    paid = None if data.spend is None else data.spend.sum(axis=0) @ h.matrix(h.bottom, top)
     totals = {name: draws.sum(axis=1) for name, draws in self._media(top)}
     if paid is None or not paid.any():
         each = {name: total / len(data.y) for name, total in totals.items()}

@@ -121,14 +121,14 @@ def newcomers_of(
 ) -> tuple:
     "Lines that begin to run; a `PrecisionError` for one of a channel that never ran."
     h = data.hierarchy
-    channel = h.parent_index(h.levels[0], h.levels[-1])
+    channel = h.parent_index(h.bottom, h.top)
     new = np.flatnonzero(~data.active & U.any(axis=0))
     for i in new:
         if not data.active[channel == channel[i]].any():
             name, since = h.leaves[i], written(time[np.argmax(U[:, i] > 0)])
             raise PrecisionError(
                 f"{name!r} has exposure at {since}, and neither it nor another line of "
-                f"{h.names[h.levels[-1]][channel[i]]!r} had any in the {len(data.y)} periods of "
+                f"{h.names[h.top][channel[i]]!r} had any in the {len(data.y)} periods of "
                 f"the fit, which end at {written(data.time[-1])}, so nothing is known about its "
                 "effect; fit data in which it ran, or set its exposure to 0")
     return tuple(h.leaves[i] for i in new)
@@ -160,7 +160,7 @@ def with_newcomers(
 def _lines_with(new, data) -> Lines:
     "The lines of the data, and new ones with the ordinary period of their channel's average line."
     h, unit, share = data.hierarchy, data.unit.copy(), data.share.copy()
-    channel = h.parent_index(h.levels[0], h.levels[-1])
+    channel = h.parent_index(h.bottom, h.top)
     exposure = np.bincount(channel, data.exposure_mean)
     paid = np.zeros(len(new)) if data.spend is None else data.spend.sum(axis=0)
     for i in np.flatnonzero(new):

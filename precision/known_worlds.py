@@ -74,7 +74,7 @@ def _bringing(sim, data, values, factor):
     "Components in which each line brought the true contribution times a factor [S, N]."
     names = set(sim.truth.saturation)
     curve = next(curve for curve in SATURATIONS.values() if set(curve.parameters) == names)
-    effect = f"effect_{data.hierarchy.levels[0]}"
+    effect = f"effect_{data.hierarchy.bottom}"
     unit = Decomposition(data, curve, True, values | {effect: np.ones(factor.shape)})
     brought = np.stack([unit.tactical(i).sum(axis=1) for i in range(factor.shape[1])], axis=1)
     true = sim.truth.contributions.sum().to_numpy()

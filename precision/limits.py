@@ -160,7 +160,7 @@ def _of_changes(limits, plan):
     for node, change in limits._changes.items():
         (down, up), nodes, level = _check_change(change, node), [node], None
         if node == "every line":
-            level = plan.hierarchy.levels[0]
+            level = plan.hierarchy.bottom
             nodes = [name for name in plan.spend if plan.spend[name].any() or up is not None]
         for name in nodes:
             cells = _cells_of(plan, name, level=level)

@@ -161,7 +161,7 @@ def _names(given, what) -> list:
 # %% ../nbs/80a_metrics.ipynb #75017395
 def _offline(hierarchy, offline_channels, downstream_metrics, metrics) -> Choice:
     "Which tacticals are not barred from each metric."
-    h, top = hierarchy, hierarchy.levels[-1]
+    h, top = hierarchy, hierarchy.top
     channels = _names(offline_channels if offline_channels is not None else (), "offline_channels")
     downstream = _names(downstream_metrics, "downstream_metrics")
     check_names(channels, h.names[top], "offline_channels", complete=False)

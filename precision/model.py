@@ -245,7 +245,7 @@ def _report(mmm, posterior, everything, stats, experiments=(), notes=(), held=No
         groups["newcomers"] = named(newcomers, h)
     notes = [*data.notes, *part_notes(data), *notes]
     if held is not None:
-        kept = to_variables(held, h.levels[0])
+        kept = to_variables(held, h.bottom)
         groups["constant_data"] = groups["constant_data"].merge(kept)
         notes += [newcomer_note(held.newcomers)] if held.newcomers else []
     return Fit(labelled(groups, data), mmm, data, {}, notes, tuple(experiments))

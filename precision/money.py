@@ -48,7 +48,7 @@ def exposure_costs(
 ) -> pd.DataFrame:  # index node; spend, exposure, cost_per_exposure (NaN without spend or exposure)
     "What a unit of exposure cost."
     h, spend = data.hierarchy, spend_by(data, level).sum().rename_axis("node")
-    exposure = data.U.sum(axis=0) @ h.matrix(h.levels[0], level)
+    exposure = data.U.sum(axis=0) @ h.matrix(h.bottom, level)
     return pd.DataFrame({"spend": spend, "exposure": exposure,
                          "cost_per_exposure": (spend / exposure).where(spend > 0)})
 

@@ -157,9 +157,9 @@ def ranges(
     _check_share("within", within)
     score, h = self.found.score, self.plan.hierarchy
     tangents = self.tangents("ranges", within * abs(score))
-    level = h.levels[0] if level is None else level
+    level = h.bottom if level is None else level
     nodes = choose("level", level, h.names)
-    member = h.matrix(h.levels[0], level)
+    member = h.matrix(h.bottom, level)
     need = self._over_now(tangents) - within * abs(score)
     still = self.task.decision.base.sum(axis=0) @ member
     ends = [[_end(tangents, sign * row, need) for sign in (1, -1)]

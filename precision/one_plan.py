@@ -107,7 +107,7 @@ def plot(
 ):                      # the axes
     "Left: money of each node in every model's own plan. Right: what each gains by the one plan."
     h, table = self.best.plan.hierarchy, self.table()
-    money = self.plans(h.levels[0] if level is None else level).iloc[::-1]
+    money = self.plans(h.bottom if level is None else level).iloc[::-1]
     size = (9.5, 1.2 + 0.36 * max(len(money), len(table)))
     axes = plt.subplots(1, 2, figsize=size, layout="constrained",
                         width_ratios=(3, 2))[1] if axes is None else axes

@@ -303,7 +303,7 @@ def plot(
 ):                      # the axes
     "What moves: money of every node before and after."
     h = self.plan.hierarchy
-    level = h.levels[0] if level is None else level
+    level = h.bottom if level is None else level
     before, after = (plan.by_node(level).sum() for plan in (self.task.plan, self.plan))
     table = pd.DataFrame({"before": before, "spend": after})
     return plot_moves(table, ax, "money of the whole plan")

@@ -301,7 +301,7 @@ def plan_command(
 # %% ../nbs/91a_plan_command.ipynb #a1b67aee
 def _report(result, best):
     "Money by the top level, limits that cost something, and what the fit says against itself."
-    top, currency = best.plan.hierarchy.levels[-1], dict.fromkeys(("before", "spend"), "{:,.0f}")
+    top, currency = best.plan.hierarchy.top, dict.fromkeys(("before", "spend"), "{:,.0f}")
     table = best.table(top)
     table["change"] = [f"{round(x, 2) + 0:+.0%}" if x < 1e6 else "new"
                        for x in table.change.fillna(0)]

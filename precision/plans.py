@@ -85,9 +85,9 @@ def by_node(
 ) -> pd.DataFrame:      # [period, node] in currency
     "The money of every node of a level."
     h = self.hierarchy
-    level = h.levels[-1] if level is None else level
+    level = h.top if level is None else level
     names = choose("level", level, h.names)
-    return pd.DataFrame(self.spend.to_numpy() @ h.matrix(h.levels[0], level), self.time, names)
+    return pd.DataFrame(self.spend.to_numpy() @ h.matrix(h.bottom, level), self.time, names)
 
 # %% ../nbs/71_plans.ipynb #d9c229dc
 @patch
@@ -113,7 +113,7 @@ def with_spend(
 # %% ../nbs/71_plans.ipynb #cd04bc12
 @patch
 def __repr__(self: Plan):
-    top = self.hierarchy.levels[-1]
+    top = self.hierarchy.top
     money = self.by_node(top).sum()
     parts = ", ".join(f"{name} {amount:,.0f}" for name, amount in money.items() if amount > 0)
     lines = [f"Plan: {self.total:,.0f} in {in_words(self.time)}: {parts or 'no money'}."]
@@ -248,7 +248,7 @@ def _split(frame, data):
     "Columns of any level as lines [P, N]; a note for each node that was split."
     h, found, notes = data.hierarchy, np.zeros((len(frame), data.hierarchy.num_tacticals)), []
     taken, (recent, ever) = {}, _last_year(data)
-    known = dict.fromkeys(frame, h.levels[0]) if set(frame) <= set(h.leaves) else find_nodes(
+    known = dict.fromkeys(frame, h.bottom) if set(frame) <= set(h.leaves) else find_nodes(
         list(frame), h, "columns of spend")
     for node, level in known.items():
         below = np.flatnonzero(h.members(node, level))

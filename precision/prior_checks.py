@@ -40,7 +40,7 @@ def contraction(
 ) -> pd.DataFrame:         # as `against_prior`; variables: total, effect, decay, the curve's
     "What the data have added to what was believed of every tactical."
     h = components.data.hierarchy
-    bottom = h.levels[0]
+    bottom = h.bottom
     pooled = next(level for level in h.levels if f"effect_{level}" in components.values)
     dims, names = ("chain", "draw", bottom), {bottom: list(h.names[bottom])}
 

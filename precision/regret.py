@@ -127,7 +127,7 @@ def table(
         raise PrecisionError("what knowing a line is worth is computed over totals: "
                              "fit.optimize(plan, limits).regret().table()")
     curves, h = self.curves, self.best.plan.hierarchy
-    level = h.levels[0] if level is None else level
+    level = h.bottom if level is None else level
     own, worth = _filled(curves, self.best.found.x[:, 0]), {}
     some = _some(len(curves.slope), len(self.draws))
     for node in choose("level", level, h.names):

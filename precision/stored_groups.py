@@ -32,7 +32,7 @@ def data_groups(
     data: Dataset,  # as a fit holds it
 ) -> dict:          # {"observed_data", "constant_data": xarray.Dataset}
     "The data as ArviZ's groups, complete enough for `dataset_of`."
-    bottom, sds = data.hierarchy.levels[0], data.control_unit_sd
+    bottom, sds = data.hierarchy.bottom, data.control_unit_sd
     constant = {"exposure": (("time", bottom), data.U), "controls": (("time", "control"), data.Z)}
     if data.spend is not None:
         constant["spend"] = (("time", bottom), data.spend)
@@ -90,7 +90,7 @@ def schema(
     moving: bool = False,  # has its baseline parts that move?
 ) -> dict:                 # {group: {variable: names of its axes}}
     "What a saved fit must hold."
-    draws, bottom = ("chain", "draw"), hierarchy.levels[0]
+    draws, bottom = ("chain", "draw"), hierarchy.bottom
     return {"posterior": _reported(hierarchy, options, moving, draws),
             "sample_stats": dict.fromkeys(STATS, draws),
             "log_likelihood": {"y": (*draws, "time")},
@@ -115,7 +115,7 @@ _BROUGHT = {"student_t": "nu", "ar1": "phi", "learnt": "size_exponent", "total":
 
 def _reported(hierarchy, options, moving, draws) -> dict:
     "{variable of the posterior: names of its axes}."
-    bottom, levels = hierarchy.levels[0], hierarchy.levels
+    bottom, levels = hierarchy.bottom, hierarchy.levels
     if options["measure"] == "efficiency":
         levels = {"none": levels[:1], "channel": levels[-1:]}.get(options["pooling"], levels)
     chosen = [name for option, name in _BROUGHT.items() if option in options.values()]
@@ -140,7 +140,7 @@ def check_schema(
         for name in variables:
             if name not in groups[group]:
                 raise PrecisionError(f"its variable {name!r} of the group {group!r} is missing")
-        more = optional(hierarchy.levels[0]) if group == "constant_data" else {}
+        more = optional(hierarchy.bottom) if group == "constant_data" else {}
         there = {name: axes for name, axes in more.items() if name in groups[group]}
         for name, axes in (variables | there).items():
             _check_axes(groups[group][name], name, group, axes)

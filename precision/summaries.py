@@ -159,7 +159,7 @@ def size_of(
     "What an ordinary period of a tactical is worth."
     h = self.data.hierarchy
     level = next(level for level in h.levels if f"effect_{level}" in self.values)
-    node = h.parent_index(h.levels[0], level)[i]
+    node = h.parent_index(h.bottom, level)[i]
     return self.data.y_sd * self.of_lines.share[i] * self.values[f"effect_{level}"][:, node]
 
 # %% ../nbs/40_summaries.ipynb #d29b3eea
@@ -205,7 +205,7 @@ def media(
 ):                      # (name, draws [S, T]) pairs, one at a time
     "Contributions of every node of a level."
     h = self.data.hierarchy
-    level = h.levels[-1] if level is None else level
+    level = h.top if level is None else level
     for name in choose("level", level, h.names):
         yield name, self.node(level, name)
 
@@ -253,7 +253,7 @@ def baseline(self: Decomposition):  # (name, draws [S, T]) pairs, one at a time
 @patch
 def fitted(self: Decomposition) -> np.ndarray:  # [S, T]
     "The fitted mean."
-    bottom = self.data.hierarchy.levels[0]
+    bottom = self.data.hierarchy.bottom
     return sum(draws for terms in (self.baseline(), self.media(bottom)) for _, draws in terms)
 
 # %% ../nbs/40_summaries.ipynb #fc6bb034
@@ -328,7 +328,7 @@ def level_of(
     "The level whose nodes a reported variable has a value for; None: it has no nodes."
     if name.startswith("effect_"):
         return name.removeprefix("effect_")
-    return None if name in WITHOUT_NODES else hierarchy.levels[0]
+    return None if name in WITHOUT_NODES else hierarchy.bottom
 
 # %% ../nbs/40_summaries.ipynb #99044a97
 def where_active(
@@ -337,7 +337,7 @@ def where_active(
 ) -> dict:          # the same names and shapes
     "The same with NaN for nodes without any exposure: the data say nothing of them."
     h = data.hierarchy
-    ran = {level: data.active @ h.matrix(h.levels[0], level) > 0 for level in h.levels}
+    ran = {level: data.active @ h.matrix(h.bottom, level) > 0 for level in h.levels}
     levels = {name: level_of(name, h) for name in values}
     return {name: np.where(ran[levels[name]], value, np.nan) if levels[name] else value
             for name, value in values.items()}
@@ -348,7 +348,7 @@ def of_idle(
     data: Dataset,  # which says what never ran
 ) -> dict:          # {name: [chain, draw, N]}, NaN for lines that ran; empty where all did
     "Decay, efficiency and curve that the tree expects of lines without exposure."
-    h, bottom = data.hierarchy, data.hierarchy.levels[0]
+    h, bottom = data.hierarchy, data.hierarchy.bottom
     if data.active.all():
         return {}
     lowest = next(level for level in h.levels if f"effect_{level}" in values)
