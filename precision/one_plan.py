@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import PrecisionError, listing
+from .evaluation import chance
 from .hierarchy import as_text
 from .mixture import EnsembleResult
 from .optimum import Mean, Optimum
@@ -152,7 +153,7 @@ def __repr__(self: Disagreement):
     table = self.table()
     rows = table.drop(index="mixture")
     views = (f"{name} ({row.weight:.0%}): {row.uplift:+,.0f} ({row.lower:,.0f} to "
-             f"{row.upper:,.0f}, 90%), better with probability {row.better:.2f}"
+             f"{row.upper:,.0f}, 90%), better with probability {chance(row.better)}"
              for name, row in rows.iterrows())
     lines = [f"The one plan brings {table.uplift['mixture']:+,.0f} over today's. "
              + "; ".join(views) + "."]

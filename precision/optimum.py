@@ -18,7 +18,7 @@ import pandas as pd
 from .answers import Results
 from .climb import climb
 from .errors import PrecisionError, choose, listing
-from .evaluation import Evaluation
+from .evaluation import Evaluation, chance
 from .hierarchy import as_text
 from .limits import Limits
 from .patch import patch
@@ -145,7 +145,7 @@ def __repr__(self: Optimum):
     lines = [f"Optimum over {over}: {self.plan.total:,.0f} in {len(self.plan.time)} periods bring "
              f"{told.value.mean():,.0f} {told._unit()}, {gain['mean']:+,.0f} "
              f"({gain['lower']:+,.0f} to {gain['upper']:+,.0f}, 90%) over the plan it started "
-             f"from; better with probability {self.better:.2f}.",
+             f"from; better with probability {chance(self.better)}.",
              f"No plan under these limits is better by more than {max(self.gap, SURE):.0e} of "
              f"{'its score' if self.found.whole is None else 'what it brings'}.",
              str(self.seen), *self.found.said, *self._left_over(), *self._not_known()]

@@ -34,7 +34,9 @@ def __repr__(self: Plots):
     kind = type(self._result).__name__
     names = [name for name in dir(self) if not name.startswith("_")]
     lines = [f"  {name:15}{inspect.getdoc(getattr(type(self), name))}" for name in names]
-    return "\n".join([f"Pictures of a {kind}, drawn by .plot.{names[0]}() and so on:", *lines])
+    article = "an" if kind[0] in "AEIOU" else "a"
+    head = f"Pictures of {article} {kind}, drawn by .plot.{names[0]}() and so on:"
+    return "\n".join([head, *lines])
 
 # %% ../nbs/45a_pictures.ipynb #cd96902c
 @patch

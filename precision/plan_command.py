@@ -246,7 +246,7 @@ def plan_in_words(
         low, high = pd.Series(gain.uplift).quantile([0.05, 0.95])
         lines.append(f"Over the same money split as in the plan it started from: "
                      f"{gain.uplift.mean():+,.0f} ({low:+,.0f} to {high:+,.0f}); better with "
-                     f"probability {gain.better:.2f}.")
+                     f"probability {gain.better_in_words}.")
     most = best.prices().loc["total", "most"]
     if plan.total < most * (1 - 1e-4):
         why = ("its aim asks for no more" if best.found.charge > 0 else
@@ -315,6 +315,16 @@ def _report(result, best):
                      used="{:,.0f}", price="{:+.2f}", lower="{:+.2f}", upper="{:+.2f}")
     for sentence in getattr(result, "diagnosis", []):
         print(f"Diagnosis: {sentence}")
+    for sentence in _doubts(result):
+        print(f"Checkup {sentence}")
+
+# %% ../nbs/91a_plan_command.ipynb #636c8f55
+def _doubts(result) -> list:
+    "What the checkups of the fits behind a plan call a problem."
+    fits = getattr(result, "fits", {"the fit": result})
+    found = {name: fit.check().of("problem") for name, fit in fits.items()}
+    return [f"of {name}, {finding.check}: {finding.evidence}; {finding.remedy}."
+            for name, findings in found.items() for finding in findings]
 
 # %% ../nbs/91a_plan_command.ipynb #d7e6aa84
 def add_plan(

@@ -18,6 +18,7 @@ from .baseline import BROUGHT, follows
 from .controls import DAYS, Calendar, fourier
 from .data import Dataset
 from .draws import MAX_PARETO_K, Finding, grade
+from .errors import listing
 from .former_names import former_names
 
 # %% ../nbs/45c_residual_checks.ipynb #a2537e47
@@ -359,8 +360,7 @@ MOST_SWAYING = 0.05   # share of periods with a high Pareto k that is a problem
 
 def _listed(names, most=3) -> str:
     "The first names of many."
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return listing(list(names), most, write=str)
 
 
 def sway_finding(

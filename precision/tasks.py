@@ -71,8 +71,8 @@ def task_of(
     if not isinstance(limits, Limits):
         raise PrecisionError(f"limits must be Limits(...), got {type(limits).__name__}")
     if limits.minimum and not buys:
-        raise PrecisionError("Limits(minimum=...) is for fit.optimize and told.gap; leave it "
-                             "out here")
+        raise PrecisionError("Limits(minimum=...) is for fit.optimize and "
+                             "fit.evaluate(plan).gap; leave it out here")
     values = values_of(result, plan)
     task = task_about(values, limits, over, seen_ranges(result, values), result)
     check_possible(task.polytope, [plan.hierarchy.leaves[i] for i in task.decision.lines])

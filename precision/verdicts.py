@@ -66,7 +66,7 @@ def in_words(
     return "\n".join(lines + _filled(f"What checks cannot see: {UNSEEN}."))
 
 # %% ../nbs/46c_verdicts.ipynb #e5eda78d
-COLOURS = {"ok": "#2e7d57", "caution": "#b26a00", "problem": "#c0392b"}
+COLOURS = {"ok": "#2e7d57", "caution": "#9a5b00", "problem": "#c0392b"}
 
 
 def _table(findings) -> str:

@@ -15,7 +15,7 @@ from scipy.optimize import nnls
 
 from .comparison import unreliable
 from .draws import MAX_PARETO_K, comparison_weights, elpd_of, loo_predictive_means
-from .errors import PrecisionError, check_names, choose
+from .errors import PrecisionError, check_names, choose, listing
 from .fit import Fit
 from .metrics import Record
 from .periods import written
@@ -134,10 +134,10 @@ def _loo_record(name, fit, trusted) -> Record:
     high = [written(period) for period in fit.data.time[unreliable(k)]]
     text = f"Pareto k is at most {k.max():.2f}, the leave-one-out densities can be trusted."
     if high:
-        listed = ", ".join(high[:8]) + (f" and {len(high) - 8} more" if len(high) > 8 else "")
         leaning = ("it was refitted without each, so the densities are exact." if exact else
                    "the weights lean on it.")
-        text = (f"Pareto k is above {MAX_PARETO_K} in {len(high)} of {len(k)} periods ({listed}); "
+        text = (f"Pareto k is above {MAX_PARETO_K} in {len(high)} of {len(k)} periods "
+                f"({listing(high, 8, write=str)}); "
                 f"each sways the fit, and {leaning} Look for strikes, stock-outs and typing errors "
                 "there.")
     return Record("loo", name, "", k.max(), MAX_PARETO_K, f"{name}: {text}", not exact)
@@ -157,7 +157,7 @@ def weight_records(
             for name, weight in weights.items()]
     said.append(Record(
         "weights", "", "", np.nan, np.nan, "A predictive weight is not a causal weight: it says "
-        "which metric foretells the outcome, not which one brings it about."))
+        "which metric predicts the outcome, not which one brings it about."))
     late = sum(weights[name] for name in weights if name in downstream)
     if late > MAX_DOWNSTREAM and len(weights) > 1:
         said.append(Record(
