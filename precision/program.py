@@ -20,6 +20,7 @@ import numpy as np
 import platformdirs
 import tensorflow as tf
 
+from .former_names import formerly
 from .nuts import CHUNK, MAX_DEPTH, STATS, run_chunk
 from .patch import patch
 from .posterior import Blocks, Posterior, free_sizes, learn_centring, log_density
@@ -245,3 +246,6 @@ def evaluate(
     "Log density and gradient at points."
     _, _, gradients, stats = self._call(inputs, points, len(points), True)
     return stats[:, STATS.index("lp")], gradients
+
+
+formerly(Program, look="evaluate")

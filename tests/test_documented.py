@@ -158,11 +158,11 @@ def test_a_former_name_of_a_module_answers_and_says_what_it_is_called(module, ol
         assert getattr(module, old) is getattr(module, new)
 
 
-@pytest.mark.parametrize("owner, former", [("Fit", "components"), ("MMM", "components")])
-def test_accounts_are_components(owner, former):
-    stub = SimpleNamespace(components="what it holds")
-    with pytest.warns(PrecisionWarning, match=f"accounts is called {former} now"):
-        assert inspect.getattr_static(find_symbol(owner)[0], "accounts").fget(stub) == "what it holds"
+@pytest.mark.parametrize("owner, old, new", [("Fit", "accounts", "components"), ("MMM", "accounts", "components"), ("Program", "look", "evaluate")])
+def test_an_attribute_answers_to_its_former_name(owner, old, new):
+    stub = SimpleNamespace(**{new: "what it holds"})
+    with pytest.warns(PrecisionWarning, match=f"{old} is called {new} now"):
+        assert inspect.getattr_static(find_symbol(owner)[0], old).fget(stub) == "what it holds"
 
 
 OLD_PICTURES = ["fit", "contributions", "baseline", "totals", "decay", "waterfall", "roi", "roi_over_time", "response"]
