@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .beliefs import find_nodes
-from .errors import PrecisionError, choose, short
+from .errors import PrecisionError, as_called, choose, short
 from .frames import is_number
 from .patch import patch
 from .periods import written
@@ -120,6 +120,11 @@ def _changes(self: Limits) -> dict:
     if self.change is None:
         return {}
     return dict(self.change) if isinstance(self.change, Mapping) else {"every line": self.change}
+
+# %% ../nbs/74_limits.ipynb #cc86da02
+@patch
+def __repr__(self: Limits) -> str:
+    return as_called(self)
 
 # %% ../nbs/74_limits.ipynb #6a48e58a
 class Row(NamedTuple):

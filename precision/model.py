@@ -21,7 +21,7 @@ from .baseline import moving_baseline, part_notes
 from .blocks import baseline_design, control_sds
 from .data import Dataset, prepare
 from .draws import diagnostics, labelled, named, to_idata
-from .errors import PrecisionError, PrecisionWarning, check_whole, choose
+from .errors import PrecisionError, PrecisionWarning, as_called, check_whole, choose
 from .experiments import check_experiments
 from .fit import Fit, Prior, derived_groups, stated_quantities
 from .forecast import newcomer_note, split, to_variables
@@ -106,6 +106,11 @@ def _of_posterior(self: MMM) -> dict:
 @patch
 def _blocks(self: MMM) -> tuple:
     return build_blocks(self.hierarchy, priors=self.priors, **self._of_posterior())
+
+# %% ../nbs/52_model.ipynb #858a45ee
+@patch
+def __repr__(self: MMM) -> str:
+    return as_called(self)
 
 # %% ../nbs/52_model.ipynb #8cc0325a
 @patch

@@ -19,10 +19,11 @@ from .beliefs import (
     LINKS, Belief, belief, beliefs, centre_belief, decay_centre, find_nodes, inherited, moved,
     of_half_life, of_share_left, saturation_centre, step_priors, to_decay)
 from .data import Dataset, is_number
-from .errors import PrecisionError
+from .errors import PrecisionError, as_called
 from .former_names import former_names
 from .hierarchy import Hierarchy
 from .laws import DRAWS, SEED, Law, Stated, is_distribution, law_of
+from .patch import patch
 
 # %% ../nbs/24_priors.ipynb #e440bbbd
 _all_ = ["LINKS", "Belief", "belief", "beliefs", "centre_belief", "decay_centre", "find_nodes",
@@ -145,6 +146,11 @@ def _check_number(field, value, label):
         raise PrecisionError(f"{label} is {value:g}; {what} must be positive")
     if field in ("expected_share_of_outliers", "decay") and not value < 1:
         raise PrecisionError(f"{label} is {value:g}; a share below 1 was expected")
+
+# %% ../nbs/24_priors.ipynb #d437bdb1
+@patch
+def __repr__(self: Priors) -> str:
+    return as_called(self)
 
 # %% ../nbs/24_priors.ipynb #6fc40cb1
 def _check_law(field, law, label):
