@@ -23,6 +23,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib
 import nbdev.test
 import nbformat
 import numpy as np
@@ -89,6 +90,7 @@ class Recorder(CaptureShell):
 
     def run_all(self, notebook, preproc, **options):
         pd.reset_option("^display")  # nor are the settings of one notebook those of the next
+        matplotlib.rcdefaults()
         cells = [cell for cell in notebook.cells if not preproc(cell)]
         for cell in cells:
             cell.outputs = []
