@@ -86,7 +86,8 @@ class Recorder(CaptureShell):
         instruct_xla()  # one process runs many notebooks, and XLA reads its flags once
 
     def system(self, command):
-        print(subprocess.run(command, shell=True, capture_output=True, text=True).stdout, end="")
+        both = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # as in Jupyter
+        print(subprocess.run(command, shell=True, text=True, **both).stdout, end="")
 
     def run_all(self, notebook, preproc, **options):
         pd.reset_option("^display")  # nor are the settings of one notebook those of the next
