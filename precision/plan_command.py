@@ -248,10 +248,8 @@ def plan_in_words(
                      f"{gain.uplift.mean():+,.0f} ({low:+,.0f} to {high:+,.0f}); better with "
                      f"probability {gain.better_in_words}.")
     most = best.prices().loc["total", "most"]
-    if plan.total < most * (1 - 1e-4):
-        why = ("its aim asks for no more" if best.found.charge > 0 else
-               "other limits leave no room for the rest, or it would bring nothing")
-        lines.append(f"Of {most:,.0f} it spends {plan.total:,.0f}: {why}.")
+    if best.found.charge > 0 and plan.total < most * (1 - 1e-4):
+        lines.append(f"Of {most:,.0f} it spends {plan.total:,.0f}: its aim asks for no more.")
     return "\n".join(lines)
 
 # %% ../nbs/91a_plan_command.ipynb #7224b8b1

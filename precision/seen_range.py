@@ -86,6 +86,8 @@ class Unseen(NamedTuple):
 def __str__(self: Unseen):
     if not self.lines:
         return "All of it lies within what the data have seen."
+    if self.money < 5e-4 and max(self.lines.values()) < 5e-3:
+        return "All of it, to a tenth of a percent, lies within what the data have seen."
     worst = sorted(self.lines, key=self.lines.get, reverse=True)
     shown = ", ".join(f"{name} {self.lines[name]:.0%}" for name in worst[:4])
     return (f"{self.money:.1%} of its money and {self.value:.1%} of what it brings lie beyond the "
