@@ -22,7 +22,7 @@ class Hill(NamedTuple):
     slope: np.ndarray  # [L, k]
     bend: np.ndarray   # [L, k, k] of each line; of two lines together it is zero
 
-
+# %% ../nbs/75_climb.ipynb #eccdaf37
 class Summit(NamedTuple):
     "The best decision under limits."
     x: np.ndarray       # [L, k] in currency
