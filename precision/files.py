@@ -369,7 +369,7 @@ def understood(
     h, spend, waves = data["hierarchy"], data["spend"], spec.yearly_waves
     size = [_count(h.size(level), level) for level in dict.fromkeys((h.bottom, h.top))]
     said = [in_words(data["y"].index), f"outcome {spec.outcome}", " in ".join(size),
-            f"spend of {len(spec.spend)}" if spec.spend else "no spend",
+            f"spend of {len(spec.spend)}" if spec.spend else "no spend, so no returns and no plan",
             _count(len(spec.controls), "control"),
             *([f"{_count(waves, 'pair')} of yearly waves"] if waves else [])]
     paid = spec.spend and f"{', '.join(spec.spend.values())} ({_amount(spend.sum(axis=1))})"

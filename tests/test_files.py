@@ -452,7 +452,7 @@ def test_a_format_that_is_wrong_and_possible_can_be_seen(folder):
 
 def test_a_tree_of_one_level(folder):
     spec = ModelFile("sales", "week", ["tv", "stations"], ["line"])
-    assert "2 lines; no spend; 0 controls" in understood(folder / "data.csv", spec, read_data(folder / "data.csv", spec))
+    assert "2 lines; no spend, so no returns and no plan; 0 controls" in understood(folder / "data.csv", spec, read_data(folder / "data.csv", spec))
 
 
 # the right values, or a refusal
