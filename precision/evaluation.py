@@ -130,9 +130,8 @@ def marginal_returns(
     "What one more unit of currency brings in every cell of a plan, on average over the draws."
     plan, values = self.plan, self.values
     found, rows = np.full(plan.spend.shape, np.nan), plan.spend.to_numpy()
-    evenly = np.full(values.size, 1 / values.size)
     for i in values.paid:
-        found[:, i] = values.expand(i, rows[:, i], evenly, bend=False).slope
+        found[:, i] = values.expand(i, rows[:, i], values.evenly, bend=False).slope
     return pd.DataFrame(found, plan.time, plan.hierarchy.leaves)
 
 # %% ../nbs/73a_evaluation.ipynb #6b6966c0

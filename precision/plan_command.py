@@ -233,6 +233,14 @@ def limits_in_words(
     lines = (_filled(f"{kind}: {words}") for kind, words in said.items() if words)
     return "\n".join(["Limits:", *lines])
 
+# %% ../nbs/91a_plan_command.ipynb #636c8f55
+def _doubts(result) -> list:
+    "What the checkups of the fits behind a plan call a problem."
+    fits = getattr(result, "fits", {"the fit": result})
+    found = {name: fit.check().of("problem") for name, fit in fits.items()}
+    return [f"of {name}, {finding.check}: {finding.evidence}; {finding.remedy}."
+            for name, findings in found.items() for finding in findings]
+
 # %% ../nbs/91a_plan_command.ipynb #9c972cb6
 def plan_in_words(
     result,   # a `Fit` or an `EnsembleResult`
@@ -250,7 +258,7 @@ def plan_in_words(
     most = best.prices().loc["total", "most"]
     if best.found.charge > 0 and plan.total < most * (1 - 1e-4):
         lines.append(f"Of {most:,.0f} it spends {plan.total:,.0f}: its aim asks for no more.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"Checkup {doubt}" for doubt in _doubts(result))])
 
 # %% ../nbs/91a_plan_command.ipynb #7224b8b1
 def save_plan(
@@ -313,16 +321,6 @@ def _report(result, best):
                      used="{:,.0f}", price="{:+.2f}", lower="{:+.2f}", upper="{:+.2f}")
     for sentence in getattr(result, "diagnosis", []):
         print(f"Diagnosis: {sentence}")
-    for sentence in _doubts(result):
-        print(f"Checkup {sentence}")
-
-# %% ../nbs/91a_plan_command.ipynb #636c8f55
-def _doubts(result) -> list:
-    "What the checkups of the fits behind a plan call a problem."
-    fits = getattr(result, "fits", {"the fit": result})
-    found = {name: fit.check().of("problem") for name, fit in fits.items()}
-    return [f"of {name}, {finding.check}: {finding.evidence}; {finding.remedy}."
-            for name, findings in found.items() for finding in findings]
 
 # %% ../nbs/91a_plan_command.ipynb #d7e6aa84
 def add_plan(

@@ -127,6 +127,13 @@ def slopes(
     "What one more unit of currency brings in every cell of a line, in every draw."
     return self._by_draw(i, lambda line: line.slopes(money), len(money))
 
+
+@patch
+@property
+def evenly(self: PlanValues) -> np.ndarray:
+    "Weights that make a mean of all draws [S]."
+    return np.full(self.size, 1 / self.size)
+
 # %% ../nbs/72a_plan_values.ipynb #77d9cac6
 def _in_sum(parts, money, weights, bend) -> Expansion:
     "Expansions of (line or its roof, places of its draws) pairs, one for each model, added up."

@@ -42,7 +42,7 @@ class Task:
     @property
     def evenly(self) -> np.ndarray:
         "Weights that make a mean of all draws [S]."
-        return np.full(self.values.size, 1 / self.values.size)
+        return self.values.evenly
 
 # %% ../nbs/75c_tasks.ipynb #7733810b
 def task_about(
